@@ -1,0 +1,1 @@
+"""Tools for those who change SOPHIA; nothing here is installed."""
