@@ -1,0 +1,1 @@
+"""The core: commands go in, events come out; it knows nothing about terminals, sockets or SQL."""

@@ -1,0 +1,1 @@
+"""Conversations: the one way to run a turn, and the commands around it."""

@@ -1,0 +1,101 @@
+"""Sessions: start, open, name, find and delete conversations."""
+
+from __future__ import annotations
+
+import builtins
+from typing import TYPE_CHECKING
+
+from local_store.errors import NotFound
+from sophia_core.commands import CommandError, command
+from sophia_core.events import Bus, SessionChanged, SessionsChanged
+from sophia_core.state import Current
+from sophia_core.vault import Vault
+
+if TYPE_CHECKING:
+    from local_store import Hit, Message, Session
+
+
+class Sessions:
+    """The commands about conversations as a whole."""
+
+    def __init__(self, vault: Vault, bus: Bus, current: Current) -> None:
+        self._vault, self._bus, self._current = vault, bus, current
+
+    def _has_one(self) -> str | None:
+        return None if self._current.session_id else "no session is open"
+
+    async def _get(self, session: str | None) -> Session:
+        wanted = session or self._current.session_id
+        if wanted is None:
+            raise CommandError("No session is open.", "Ask something, or open one with /open.")
+        store = await self._vault.get()
+        try:
+            return await store.sessions.get(wanted)
+        except NotFound as error:
+            raise CommandError(f"There is no session {wanted!r}.", error.hint or "`sophia sessions` lists them.") from None
+
+    def _show(self, session_id: str | None) -> None:
+        self._current.session_id = session_id
+        self._bus.publish(SessionChanged(session_id))
+
+    async def shown(self, session_id: str) -> builtins.list[tuple[Message, tuple[int, int] | None]]:
+        """The shown branch of a session, each message with its place among its versions (from 1) where it has any."""
+        store = await self._vault.get()
+        path = builtins.list(await store.messages.path(session_id))
+        versions: dict[str | None, builtins.list[str]] = {}
+        for each in await store.messages.all(session_id):
+            versions.setdefault(each.parent_id, []).append(each.id)
+        places = ((message, versions[message.parent_id]) for message in path)
+        return [(m, (ids.index(m.id) + 1, len(ids)) if len(ids) > 1 else None) for m, ids in places]
+
+    @command("session.new", keys=("ctrl+n",), slash="new")
+    async def new(self) -> None:
+        """Start a new conversation."""
+        self._show(None)
+
+    @command("session.open", slash="open")
+    async def open(self, session: str) -> Session:
+        """Open a session by its id or the beginning of it."""
+        found = await self._get(session)
+        self._show(found.id)
+        return found
+
+    @command("session.latest")
+    async def latest(self) -> Session | None:
+        """Open the session that was used last."""
+        found = await (await self._vault.get()).sessions.latest()
+        if found:
+            self._show(found.id)
+        return found
+
+    @command("session.list", slash="sessions")
+    async def list(self, limit: int = 200) -> builtins.list[Session]:
+        """List sessions, newest first."""
+        return builtins.list(await (await self._vault.get()).sessions.list(limit=limit))
+
+    @command("session.rename", slash="rename", enabled=_has_one)
+    async def rename(self, title: str) -> None:
+        """Give this session another title."""
+        session = await self._get(None)
+        await (await self._vault.get()).sessions.rename(session.id, title.strip() or session.title)
+        self._bus.publish(SessionsChanged())
+
+    @command("session.delete", dangerous=True)
+    async def delete(self, session: str | None = None) -> None:
+        """Delete a session and everything said in it."""
+        found = await self._get(session)
+        await (await self._vault.get()).sessions.delete(found.id)
+        if found.id == self._current.session_id:
+            self._show(None)
+        self._bus.publish(SessionsChanged())
+
+    @command("session.search", slash="search")
+    async def search(self, query: str, limit: int = 50) -> builtins.list[Hit]:
+        """Search everything said, newest first."""
+        return builtins.list(await (await self._vault.get()).search.messages(query, limit=limit))
+
+    @command("session.messages")
+    async def messages(self, session: str | None = None) -> builtins.list[Message]:
+        """List the messages of a session's shown branch."""
+        found = await self._get(session)
+        return builtins.list(await (await self._vault.get()).messages.path(found.id))

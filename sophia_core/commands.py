@@ -1,0 +1,254 @@
+"""Everything a person can do, as data.
+
+A command is declared once, beside its domain, with the `@command` decorator on an async method. Key bindings,
+palette, slash commands, `sophia run` and the documentation are all derived from the registry that collects them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sophia_core.cmdline import BadLine, Word, split_line
+
+Handler = Callable[..., Awaitable[object]]
+Check = Callable[[Any], str | None]
+
+
+class CommandError(Exception):
+    """A command cannot run; the text names it and `hint` says what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UnknownCommand(CommandError):
+    """No command has this name."""
+
+
+class BadArguments(CommandError):
+    """The arguments do not fit the command's parameters."""
+
+
+class CommandDisabled(CommandError):
+    """The command exists but cannot run now."""
+
+
+class NeedsConfirmation(CommandError):
+    """A dangerous command was sent without `confirmed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One typed parameter of a command."""
+
+    name: str
+    type: str
+    required: bool
+    default: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What the decorator says about a command, before there is anything to run it on."""
+
+    name: str
+    help: str
+    params: tuple[Param, ...]
+    keys: tuple[str, ...] = ()
+    """Default keys in Textual's spelling; the first is the one shown."""
+    slash: str | None = None
+    """A short name after `/`, beside the dotted one."""
+    dangerous: bool = False
+    needs_app: bool = False
+    """Only works in the terminal app, not from a shell."""
+    palette: bool = True
+    enabled: Check | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A declared command bound to the object that carries it out."""
+
+    spec: Declaration
+    handler: Handler
+    owner: object
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def disabled_reason(self) -> str | None:
+        """None when the command can run now, else why it cannot."""
+        return self.spec.enabled(self.owner) if self.spec.enabled else None
+
+
+def command(
+    name: str,
+    *,
+    keys: tuple[str, ...] = (),
+    slash: str | None = None,
+    dangerous: bool = False,
+    needs_app: bool = False,
+    palette: bool = True,
+    enabled: Check | None = None,
+) -> Callable[[Handler], Handler]:
+    """Declares an async method as the command `name`; its first docstring line becomes the help."""
+
+    def mark(function: Handler) -> Handler:
+        text = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+        if not text:
+            raise TypeError(f"command {name!r} needs a docstring: its first line is the help")
+        spec = Declaration(name, text, _params(function), keys, slash, dangerous, needs_app, palette, enabled)
+        function.__dict__["command_spec"] = spec
+        return function
+
+    return mark
+
+
+def _params(function: Handler) -> tuple[Param, ...]:
+    hints = _hints(function)
+    return tuple(
+        Param(p.name, _type_name(hints[p.name]), p.default is p.empty, None if p.default is p.empty else p.default)
+        for p in inspect.signature(function).parameters.values()
+        if p.name != "self"
+    )
+
+
+def _hints(function: Handler) -> dict[str, Any]:
+    """The types of the parameters; that of the result may be one that is only imported for the type checker."""
+    wanted = {name: hint for name, hint in inspect.get_annotations(function).items() if name != "return"}
+    carrier = types.SimpleNamespace(__annotations__=wanted)
+    return typing.get_type_hints(carrier, globalns=vars(sys.modules[function.__module__]))
+
+
+def _type_name(hint: Any) -> str:
+    if isinstance(hint, types.UnionType):
+        return "|".join(_type_name(arg) for arg in typing.get_args(hint) if arg is not type(None))
+    if typing.get_origin(hint) is typing.Literal:
+        return "|".join(map(str, typing.get_args(hint)))
+    return getattr(hint, "__name__", str(hint))
+
+
+def declarations(owner: type) -> Iterator[tuple[str, Declaration]]:
+    """The commands a class declares, as (attribute, declaration), in the order they were written."""
+    for attribute, value in vars(owner).items():
+        if isinstance(spec := getattr(value, "command_spec", None), Declaration):
+            yield attribute, spec
+
+
+class Registry:
+    """Every command there is, by name; the one way to run any of them."""
+
+    def __init__(self) -> None:
+        self._commands: dict[str, Command] = {}
+        self._slashes: dict[str, str] = {}
+
+    def collect(self, owner: object) -> None:
+        """Adds the commands declared on the owner's class. Raises ValueError for a name used twice."""
+        for attribute, spec in declarations(type(owner)):
+            self.add(Command(spec, getattr(owner, attribute), owner))
+
+    def add(self, new: Command) -> None:
+        if new.name in self._commands:
+            raise ValueError(f"command {new.name!r} is declared twice")
+        self._commands[new.name] = new
+        if new.spec.slash:
+            if new.spec.slash in self._slashes:
+                raise ValueError(f"/{new.spec.slash} names both {self._slashes[new.spec.slash]!r} and {new.name!r}")
+            self._slashes[new.spec.slash] = new.name
+
+    def __iter__(self) -> Iterator[Command]:
+        return iter(sorted(self._commands.values(), key=lambda each: each.name))
+
+    def get(self, name: str) -> Command:
+        """The command of this dotted or short name. Raises UnknownCommand with the nearest names."""
+        found = self._commands.get(self._slashes.get(name, name))
+        if found is None:
+            near = difflib.get_close_matches(name, [*self._commands, *self._slashes], n=3, cutoff=0.5)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "`sophia commands` lists them all."
+            raise UnknownCommand(f"There is no command {name!r}.", hint)
+        return found
+
+    async def run_line(self, line: str, *, confirmed: bool = False) -> object:
+        """Runs a command line such as `chat.send "hi"`; returns what it returns. Raises CommandError."""
+        try:
+            name, words = split_line(line)
+        except BadLine as error:
+            raise BadArguments(f"Cannot read this command: {error}.") from None
+        chosen = self.get(name)
+        return await self._run(chosen, bind_words(chosen.spec, words), confirmed)
+
+    async def run(self, name: str, *args: object, confirmed: bool = False, **kwargs: object) -> object:
+        """Runs one command with values; returns what its handler returns. Raises CommandError."""
+        chosen = self.get(name)
+        return await self._run(chosen, bind(chosen.spec, args, kwargs), confirmed)
+
+    async def _run(self, chosen: Command, values: dict[str, object], confirmed: bool) -> object:
+        if reason := chosen.disabled_reason():
+            raise CommandDisabled(f"{chosen.name} cannot run now: {reason}")
+        if chosen.spec.dangerous and not confirmed:
+            raise NeedsConfirmation(f"{chosen.name} cannot be undone.", "Confirm it, or pass --yes from a shell.")
+        return await chosen.handler(**validate(chosen, values))
+
+
+def bind_words(spec: Declaration, words: Sequence[Word]) -> dict[str, object]:
+    """The words of a line by parameter. `key=value` names a parameter where there is one of that name; surplus
+    words join the last text parameter, so that `/rename my new title` needs no quotes. Raises BadArguments."""
+    known = {param.name for param in spec.params}
+    named: dict[str, object] = {}
+    plain: list[str] = []
+    for word in words:
+        key, equals, value = word.text.partition("=")
+        if equals and not word.quoted and key in known:
+            named[key] = value
+        else:
+            plain.append(word.text)
+    free = [param for param in spec.params if param.name not in named]
+    if free and len(plain) > len(free) and free[-1].type.startswith("str"):
+        plain = [*plain[: len(free) - 1], " ".join(plain[len(free) - 1 :])]
+    return bind(spec, plain, named)
+
+
+def bind(spec: Declaration, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
+    """Names the positional arguments. Raises BadArguments."""
+    names = [param.name for param in spec.params if param.name not in kwargs]
+    if len(args) > len(names):
+        raise BadArguments(f"{spec.name} takes {len(spec.params)} arguments, not {len(args) + len(kwargs)}.", usage(spec))
+    known = {param.name for param in spec.params}
+    if unknown := [key for key in kwargs if key not in known]:
+        raise BadArguments(f"{spec.name} has no parameter {unknown[0]!r}.", usage(spec))
+    values = {**dict(zip(names, args, strict=False)), **kwargs}
+    if missing := [param.name for param in spec.params if param.required and param.name not in values]:
+        raise BadArguments(f"{spec.name} needs {missing[0]!r}.", usage(spec))
+    return values
+
+
+def validate(chosen: Command, values: dict[str, object]) -> dict[str, object]:
+    """The values as the handler's types, by pydantic. Raises BadArguments naming the parameter."""
+    if not values:
+        return values
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = _hints(chosen.handler)
+    valid: dict[str, object] = {}
+    for name, value in values.items():
+        try:
+            valid[name] = TypeAdapter(hints[name]).validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            raise BadArguments(f"{chosen.name}: {name!r}: {problem}", usage(chosen.spec)) from None
+    return valid
+
+
+def usage(spec: Declaration) -> str:
+    """How to write the command line, e.g. `Usage: session.rename TITLE`."""
+    words = [p.name.upper() if p.required else f"[{p.name.upper()}]" for p in spec.params]
+    return " ".join(["Usage:", spec.name, *words])

@@ -1,0 +1,184 @@
+"""Everything that happens, on one page.
+
+Frozen values in the past tense, with ids rather than objects. Whoever shows something listens here; nobody
+who publishes knows who listens. Every start has exactly one finish, also on cancel, failure and exit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+TurnStatus = Literal["complete", "interrupted", "cancelled", "failed", "partial"]
+NoticeLevel = Literal["info", "warning", "error"]
+StoreState = Literal["opening", "open", "locked", "unsaved", "full", "failed", "closed"]
+
+
+class Level(IntEnum):
+    """How far from the best service the app is; one value for the whole app to show."""
+
+    PRIMARY = 0
+    SECONDARY = 1
+    PAID = 2
+    EMBEDDED = 3
+    OFFLINE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    session_id: str
+    question_id: str
+    answer_id: str
+    request_id: str
+    question: str
+    prefix: str = ""
+    """Text the answer already has, when it continues an earlier one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChosen:
+    answer_id: str
+    provider: str
+    model: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    answer_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    answer_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    answer_id: str
+    index: int
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFinished:
+    session_id: str
+    answer_id: str
+    request_id: str
+    text: str
+    status: TurnStatus
+    provider: str | None = None
+    model: str | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+    hint: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    first_token_s: float | None = None
+    duration_s: float = 0.0
+    saved: bool = True
+    """False when the store could not take the answer yet; it is kept in memory and tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChanged:
+    """The current session, or the branch shown of it, is another one now."""
+
+    session_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsChanged:
+    """The list of sessions is out of date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    level: NoticeLevel
+    text: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStateChanged:
+    state: StoreState
+    detail: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeysChanged:
+    """The key slots changed; `weak` means that only this device's own key file guards the store."""
+
+    weak: bool
+    recovery_confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedProgressed:
+    stage: str
+    fraction: float | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DegradationChanged:
+    level: Level
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """One try at a provider failed before its first content; `retrying` says whether another follows."""
+
+    request_id: str
+    provider: str
+    attempt: int
+    error: str
+    retrying: bool
+    wait_s: float
+
+
+Event = (
+    TurnStarted
+    | RouteChosen
+    | TextDelta
+    | ReasoningDelta
+    | ToolCalled
+    | TurnFinished
+    | SessionChanged
+    | SessionsChanged
+    | Notice
+    | StoreStateChanged
+    | KeysChanged
+    | EmbeddedProgressed
+    | DegradationChanged
+    | AttemptFailed
+)
+Listener = Callable[[Event], None]
+
+
+class Bus:
+    """Calls every listener in order, on the one event loop; listeners return at once."""
+
+    def __init__(self) -> None:
+        self._listeners: tuple[Listener, ...] = ()
+
+    def publish(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener(event)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Adds a listener; the value returned takes it away again."""
+        self._listeners = (*self._listeners, listener)
+
+        def unsubscribe() -> None:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+
+        return unsubscribe

@@ -1,0 +1,54 @@
+"""Models: which there are, and which one answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backend_client.errors import BackendError
+from sophia_core.commands import CommandError, command
+from sophia_core.events import Bus, Notice
+from sophia_core.state import Current
+
+if TYPE_CHECKING:
+    from backend_client import BackendClient
+    from backend_client.types import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """A model that can be chosen with `/model`."""
+
+    provider: str
+    model: str
+    context_window: int | None
+
+
+class Models:
+    """The commands that choose who answers."""
+
+    def __init__(self, client: BackendClient, providers: Sequence[Provider], bus: Bus, current: Current) -> None:
+        self._client, self._providers, self._bus, self._current = client, list(providers), bus, current
+
+    @command("model.list", slash="models")
+    async def list(self) -> list[OfferedModel]:
+        """List the models of every provider that answers."""
+        offered: list[OfferedModel] = []
+        for provider in self._providers:
+            try:
+                cards = await self._client.models(provider.name)
+            except BackendError as error:
+                self._bus.publish(Notice("warning", f"{provider.name}: {error}", error.hint))
+            else:
+                offered += [OfferedModel(provider.name, card.id, card.context_window) for card in cards]
+        return offered
+
+    @command("model.use", slash="model")
+    async def use(self, provider: str, model: str | None = None) -> str:
+        """Let this provider (and this model of it) answer from now on."""
+        names = [each.name for each in self._providers]
+        if provider not in names:
+            raise CommandError(f"There is no provider {provider!r}.", f"Known: {', '.join(names)}.")
+        self._current.provider, self._current.model = provider, model
+        return f"{provider} answers from now on{f' with {model}' if model else ''}."

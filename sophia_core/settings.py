@@ -1,0 +1,245 @@
+"""Every setting there is, as one model; `docs/settings.md` is generated from it.
+
+Values come from the environment (`SOPHIA_…`, `__` between levels) and then from the TOML file. A wrong value never
+stops the app: it is dropped, its default is used, and a `Problem` names file, line and fix.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from sophia_core.config_file import Problem, line_of, read_toml
+from sophia_core.paths import Paths, resolve_paths
+
+SYSTEM_PROMPT = "You are SOPHIA, a helpful assistant in a terminal. Answer briefly and clearly, in Markdown."
+SECRETS = frozenset({"api_key", "passphrase"})
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are mistakes worth naming."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProviderSettings(Section):
+    """One server that speaks the OpenAI chat protocol."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$", description="What the status bar calls it.")
+    base_url: HttpUrl = Field(description="Where it answers, usually ending in `/v1`.")
+    model: str | None = Field(None, description="The model to ask for; the first one it offers when empty.")
+    api_key_env: str | None = Field(None, description="The environment variable that holds its API key.")
+    context_window: int | None = Field(None, gt=0, description="Tokens the model can read; asked for when empty.")
+    price_prompt: float | None = Field(None, ge=0, description="USD per million tokens read.")
+    price_completion: float | None = Field(None, ge=0, description="USD per million tokens written.")
+    connect_timeout: Positive = Field(5.0, description="Seconds to reach the server.")
+    first_token_timeout: Positive = Field(120.0, description="Seconds until the first token.")
+    idle_timeout: Positive = Field(60.0, description="Seconds a stream may stay silent.")
+    total_timeout: Positive = Field(1800.0, description="Seconds for a whole answer.")
+    max_attempts: int = Field(3, ge=1, le=10, description="Tries before the first token arrives.")
+
+
+class EmbeddedSettings(Section):
+    """The model that runs on this machine, in a process of its own."""
+
+    model_path: Path | None = Field(None, description="A GGUF file to use instead of the packaged model.")
+    context: int = Field(4096, ge=512, le=1_048_576, description="Tokens of context; more needs more memory.")
+    threads: int | None = Field(None, ge=1, le=512, description="CPU threads; chosen from the cores when empty.")
+    download: bool = Field(True, description="Fetch the weights from their home when they are not installed.")
+    prewarm: bool = Field(True, description="Load the model after the first paint, before the first question.")
+
+
+class ChatSettings(Section):
+    """How questions are asked."""
+
+    system_prompt: str = Field(SYSTEM_PROMPT, description="What every conversation starts with.")
+    temperature: float | None = Field(None, ge=0, le=2, description="The server's own when empty.")
+    max_tokens: int | None = Field(None, gt=0, description="The longest answer, in tokens.")
+
+
+class ScreenSettings(Section):
+    """How the terminal app draws."""
+
+    frames_per_second: int | None = Field(None, ge=1, le=30, description="While an answer streams; 12, or 5 over SSH.")
+    ascii_only: bool = Field(False, description="Draw with ASCII only; set by itself where the locale is not UTF-8.")
+    mouse: bool = Field(True, description="Let the app use the mouse.")
+    sidebar: bool = Field(True, description="Show the list of sessions when there is room.")
+
+
+class LogSettings(Section):
+    """The JSON log file."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is written.")
+    max_bytes: int = Field(5_000_000, ge=10_000, description="Size at which a log file is rotated; three are kept.")
+
+
+class Settings(BaseSettings):
+    """All settings. Secrets come from the environment only; the file refuses them."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="SOPHIA_", env_nested_delimiter="__")
+
+    base_url: HttpUrl | None = Field(None, description="One server to use for everything; nothing local is started.")
+    api_key: SecretStr | None = Field(None, description="The key for `base_url`. Environment only.")
+    model: str | None = Field(None, description="The model to ask for, of `base_url` or of the chosen provider.")
+    passphrase: SecretStr | None = Field(None, description="Unlocks the store. Environment only.")
+    provider: str | None = Field(None, description="The provider to use first; the first listed when empty.")
+    theme: str = Field("sophia-dark", description="A theme of the `themes` folder.")
+    providers: tuple[ProviderSettings, ...] = Field((), description="Servers, best first; none means the embedded model.")
+    keys: dict[str, str] = Field({}, description="Other keys for commands: `\"chat.stop\" = \"ctrl+x\"`.")
+    embedded: EmbeddedSettings = EmbeddedSettings()
+    chat: ChatSettings = ChatSettings()
+    screen: ScreenSettings = ScreenSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` passes in: it has merged the environment already, to name each source."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Usable settings and what was wrong with what the user wrote."""
+
+    settings: Settings
+    problems: tuple[Problem, ...]
+    paths: Paths
+
+
+def load_settings(env: Mapping[str, str] | None = None) -> Loaded:
+    """Settings from the environment and the file. Never raises for what a user wrote."""
+    env = os.environ if env is None else env
+    paths = resolve_paths(env)
+    tables, text, problems = read_toml(paths.config_file)
+    for name in sorted(SECRETS & tables.keys()):
+        del tables[name]
+        where = _where(paths.config_file, text, (name,))
+        fix = f"Remove it here and set SOPHIA_{name.upper()} in the environment."
+        problems.append(Problem(where, f"{name!r} is a secret and was not read.", fix))
+    values = _from_environment(env)
+    while True:
+        try:
+            return Loaded(Settings(**_merge(tables, values)), tuple(problems), paths)
+        except ValidationError as error:
+            if not _drop_wrong(error, tables, values, paths.config_file, text, problems):
+                raise
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(Settings)
+    known = {f"sophia_{name}" for name in Settings.model_fields}
+    lowered = {key.lower(): value for key, value in env.items()}
+    source.env_vars = {key: value for key, value in lowered.items() if key.split("__")[0] in known and value}
+    try:
+        return source()
+    except ValueError:  # a table given as text that is not JSON: the other variables still count
+        source.env_vars = {k: v for k, v in source.env_vars.items() if "__" in k or k not in _TABLES}
+        return source()
+
+
+_TABLES = frozenset({"sophia_providers", "sophia_keys", "sophia_embedded", "sophia_chat", "sophia_screen", "sophia_log"})
+
+
+def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _drop_wrong(
+    error: ValidationError,
+    tables: dict[str, Any],
+    values: dict[str, Any],
+    path: Path,
+    text: str,
+    problems: list[Problem],
+) -> bool:
+    """Removes each wrong value from where it came from and names it; False when none could be removed."""
+    dropped = False
+    for each in error.errors():
+        location = tuple(part for part in each["loc"] if part != "[key]")
+        message = _explain(each["type"], each["msg"], location)
+        if _remove(values, location):
+            name = "SOPHIA_" + "__".join(map(str, location)).upper()
+            problems.append(Problem(f"environment variable {name}", message, "Its default is used."))
+            dropped = True
+        elif gone := _remove(tables, location):
+            where = _where(path, text, gone if each["type"] == "missing" else location)
+            problems.append(Problem(where, message, _fix(each["type"], location)))
+            dropped = True
+    return dropped
+
+
+def _remove(tree: Any, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Takes the value out of nested tables; returns where it stood, or () when it is not there.
+    A wrong entry of a list takes the whole entry with it, so that what is left is valid."""
+    for depth, part in enumerate(location):
+        if isinstance(tree, list) and isinstance(part, int) and part < len(tree):
+            if depth + 1 == len(location) or not _is_optional(tree[part], location[depth + 1 :]):
+                del tree[part]
+                return location[: depth + 1]
+            tree = tree[part]
+        elif isinstance(tree, dict) and part in tree:
+            if depth + 1 == len(location) or not isinstance(tree[part], dict | list):
+                del tree[part]
+                return location[: depth + 1]
+            tree = tree[part]
+        else:
+            return ()
+    return ()
+
+
+def _is_optional(entry: Any, rest: tuple[str | int, ...]) -> bool:
+    field = ProviderSettings.model_fields.get(str(rest[0]))
+    return isinstance(entry, dict) and rest[0] in entry and (field is None or not field.is_required())
+
+
+def _explain(kind: str, message: str, location: tuple[str | int, ...]) -> str:
+    name = ".".join(str(part) for part in location)
+    if kind == "extra_forbidden":
+        return f"{name!r} is not a setting."
+    if kind == "missing":
+        return f"{name!r} is needed."
+    return f"{name!r}: {message[:1].lower()}{message[1:]}."
+
+
+def _fix(kind: str, location: tuple[str | int, ...]) -> str:
+    if kind == "missing":
+        return "This entry is left out until then."
+    if kind != "extra_forbidden":
+        return "Its default is used."
+    near = difflib.get_close_matches(str(location[-1]), _names_beside(location), n=1)
+    return f"Did you mean {near[0]!r}?" if near else "See docs/settings.md for all of them."
+
+
+def _names_beside(location: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in location[:-1]:
+        if part == "providers":
+            model = ProviderSettings
+        elif isinstance(part, str) and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else model
+    return [name for name in model.model_fields if name not in SECRETS]
+
+
+def _where(path: Path, text: str, location: tuple[str | int, ...]) -> str:
+    line = line_of(text, location)
+    return f"{path}:{line}" if line else str(path)

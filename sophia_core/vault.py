@@ -1,0 +1,203 @@
+"""The store as the app sees it: opening, locked, open, or not saving; and the commands for its keys."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from local_store.errors import Locked, StoreError, WrongKey
+from sophia_core.commands import CommandError, command
+from sophia_core.events import Bus, KeysChanged, Notice, StoreState, StoreStateChanged
+
+if TYPE_CHECKING:
+    from local_store import CheckResult, SlotInfo, Store, StorePaths
+
+RETRY_SECONDS = 2.0
+
+
+class Asker(Protocol):
+    """How a front end asks a person for something that must not be on a command line."""
+
+    async def ask_secret(self, title: str, *, confirm: bool) -> str | None:
+        """What was typed, None when the person gave up. With `confirm` it is typed twice."""
+
+    async def show_recovery_key(self, key: str) -> str | None:
+        """Shows the key once; returns what the person typed back of it, None when they gave up."""
+
+
+class NobodyToAsk:
+    """For scripts: there is no person."""
+
+    async def ask_secret(self, title: str, *, confirm: bool) -> str | None:
+        return None
+
+    async def show_recovery_key(self, key: str) -> str | None:
+        return None
+
+
+class Vault:
+    """Opens the store in the background and hands it to whoever waits for it."""
+
+    def __init__(self, paths: StorePaths, bus: Bus, *, passphrase: str | None = None, allow_keyring: bool = True) -> None:
+        self._paths, self._bus, self._allow_keyring = paths, bus, allow_keyring
+        self._passphrase = passphrase
+        self.asker: Asker = NobodyToAsk()
+        self.store: Store | None = None
+        self.state: StoreState = "opening"
+        self.detail, self.hint = "", ""
+        self._settled = asyncio.Event()
+        self._temporary: Path | None = None
+        self._kept: list[Callable[[], Coroutine[None, None, object]]] = []
+        self._retrying: asyncio.Task[None] | None = None
+
+    async def open(self, *, create: bool = True, recovery_key: str | None = None) -> None:
+        """Opens or makes the store; how it went is in `state`. Never raises for a store that cannot be opened."""
+        from local_store import open_store
+
+        try:
+            store = await open_store(
+                self._paths,
+                passphrase=self._passphrase,
+                recovery_key=recovery_key,
+                allow_keyring=self._allow_keyring,
+                create=create,
+            )
+        except (Locked, WrongKey) as error:
+            self._settle("locked", str(error), error.hint)
+        except StoreError as error:
+            self._settle("failed", str(error), error.hint)
+        else:
+            await self._opened(store)
+
+    async def _opened(self, store: Store) -> None:
+        self.store = store
+        recovered = await store.turns.recover()
+        self._settle("open")
+        await self._publish_keys()
+        if recovered:
+            text = f"{recovered} answer{'s were' if recovered > 1 else ' was'} interrupted when SOPHIA last stopped."
+            self._bus.publish(Notice("warning", text, "Its text is kept: open the session and continue it."))
+
+    async def open_unsaved(self) -> None:
+        """Goes on with a store that is deleted at the end: encrypted, with a key nobody keeps."""
+        from local_store import StorePaths, open_store
+
+        memory = Path("/dev/shm")  # noqa: S108 - memory, where there is one; mkdtemp makes a private folder in it
+        base = memory if memory.is_dir() else None
+        self._temporary = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="sophia-unsaved-", dir=base))
+        paths = StorePaths(self._temporary / "store", self._temporary / "device")
+        self.store = await open_store(paths, allow_keyring=False)
+        self._settle("unsaved", self.detail, self.hint)
+
+    def _settle(self, state: StoreState, detail: str = "", hint: str = "") -> None:
+        self.state, self.detail, self.hint = state, detail, hint
+        self._settled.set()
+        self._bus.publish(StoreStateChanged(state, detail, hint))
+
+    async def get(self) -> Store:
+        """The store, as soon as it is open. Raises CommandError when it is locked or cannot be opened."""
+        await self._settled.wait()
+        if self.store is None:
+            if self.state == "locked":
+                raise CommandError("The store is locked.", "Unlock it with your passphrase: /unlock")
+            raise CommandError(f"The store cannot be opened: {self.detail}", self.hint or "Run `sophia doctor`.")
+        return self.store
+
+    async def unlock(self, passphrase: str | None = None, recovery_key: str | None = None) -> bool:
+        """Tries a passphrase or a recovery key; True when the store is open now."""
+        if self.store is None:
+            self._passphrase = passphrase
+            await self.open(create=False, recovery_key=recovery_key)
+        return self.store is not None
+
+    def keep(self, save: Callable[[], Coroutine[None, None, object]]) -> None:
+        """Takes a write the store refused and tries it again until it succeeds."""
+        self._kept.append(save)
+        if self._retrying is None or self._retrying.done():
+            self._retrying = asyncio.create_task(self._retry(), name="store-retry")
+
+    async def _retry(self) -> None:
+        while self._kept:
+            await asyncio.sleep(RETRY_SECONDS)
+            await self._retry_once()
+
+    async def _retry_once(self) -> None:
+        while self._kept:
+            try:
+                await self._kept[0]()
+            except StoreError:
+                return
+            del self._kept[0]
+        self._bus.publish(StoreStateChanged("open", "Everything is saved again."))
+
+    async def close(self) -> None:
+        """Closes the store, after one last try to write what it refused; removes an unsaved one."""
+        if self._retrying:
+            self._retrying.cancel()
+        if self.store is not None:
+            await self._retry_once()
+            await self.store.close()
+            self.store = None
+        if self._temporary:
+            await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
+
+    async def _publish_keys(self) -> None:
+        if self.store is not None and self.state == "open":
+            keys = self.store.keys
+            weak = keys.standing() == "weak"
+            self._bus.publish(KeysChanged(weak=weak, recovery_confirmed=keys.recovery_confirmed()))
+
+    @command("keys.unlock", slash="unlock", enabled=lambda self: None if self.state == "locked" else "it is not locked")
+    async def unlock_command(self) -> None:
+        """Unlock the store with its passphrase."""
+        passphrase = await self.asker.ask_secret("Passphrase of the store", confirm=False)
+        if passphrase and not await self.unlock(passphrase):
+            raise CommandError(self.detail, self.hint)
+
+    @command("keys.list")
+    async def list_slots(self) -> list[SlotInfo]:
+        """List what unlocks the store."""
+        return list((await self.get()).keys.slots())
+
+    @command("keys.passphrase", slash="passphrase")
+    async def set_passphrase(self) -> str:
+        """Protect the store with a passphrase; it replaces this device's weak key."""
+        store = await self.get()
+        passphrase = await self.asker.ask_secret("New passphrase for the store", confirm=True)
+        if not passphrase:
+            raise CommandError("No passphrase was given; nothing changed.", "Run it in a terminal to be asked.")
+        await store.keys.add_passphrase(passphrase)
+        await self._publish_keys()
+        return "The store asks for this passphrase from now on."
+
+    @command("keys.recovery", slash="recovery")
+    async def recovery(self) -> str:
+        """Show a recovery key once; write it down, it opens the store when all else is lost."""
+        store = await self.get()
+        key = store.keys.new_recovery_key()
+        typed = await self.asker.show_recovery_key(key)
+        if not typed:
+            raise CommandError("The recovery key was not confirmed and is not valid.", "Run it again to get another.")
+        try:
+            await store.keys.confirm_recovery_key(typed)
+        except StoreError as error:
+            raise CommandError(str(error), error.hint) from None
+        await self._publish_keys()
+        return "The recovery key works from now on. Keep it apart from this machine."
+
+    @command("store.check")
+    async def check(self, full: bool = False) -> list[CheckResult]:
+        """Check that the store is sound."""
+        return list(await (await self.get()).check(full=full))
+
+    @command(
+        "store.unsaved", enabled=lambda self: None if self.store is None else "the store is open", palette=True
+    )
+    async def go_unsaved(self) -> str:
+        """Go on without saving: everything said is forgotten at the end."""
+        await self.open_unsaved()
+        return "Nothing is saved until SOPHIA is started again."
