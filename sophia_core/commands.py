@@ -13,11 +13,12 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sophia_core.cmdline import BadLine, Word, split_line
 
 Handler = Callable[..., Awaitable[object]]
+AnyHandler = TypeVar("AnyHandler", bound=Handler)
 Check = Callable[[Any], str | None]
 
 
@@ -53,6 +54,8 @@ class Param:
     type: str
     required: bool
     default: object = None
+    named_only: bool = False
+    """Given as `name=value` only, so that the words of a text are not taken for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,10 @@ def command(
     needs_app: bool = False,
     palette: bool = True,
     enabled: Check | None = None,
-) -> Callable[[Handler], Handler]:
+) -> Callable[[AnyHandler], AnyHandler]:
     """Declares an async method as the command `name`; its first docstring line becomes the help."""
 
-    def mark(function: Handler) -> Handler:
+    def mark(function: AnyHandler) -> AnyHandler:
         text = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
         if not text:
             raise TypeError(f"command {name!r} needs a docstring: its first line is the help")
@@ -116,7 +119,13 @@ def command(
 def _params(function: Handler) -> tuple[Param, ...]:
     hints = _hints(function)
     return tuple(
-        Param(p.name, _type_name(hints[p.name]), p.default is p.empty, None if p.default is p.empty else p.default)
+        Param(
+            p.name,
+            _type_name(hints[p.name]),
+            required=p.default is p.empty,
+            default=None if p.default is p.empty else p.default,
+            named_only=p.kind is p.KEYWORD_ONLY,
+        )
         for p in inspect.signature(function).parameters.values()
         if p.name != "self"
     )
@@ -211,7 +220,7 @@ def bind_words(spec: Declaration, words: Sequence[Word]) -> dict[str, object]:
             named[key] = value
         else:
             plain.append(word.text)
-    free = [param for param in spec.params if param.name not in named]
+    free = [param for param in spec.params if param.name not in named and not param.named_only]
     if free and len(plain) > len(free) and free[-1].type.startswith("str"):
         plain = [*plain[: len(free) - 1], " ".join(plain[len(free) - 1 :])]
     return bind(spec, plain, named)
@@ -219,7 +228,7 @@ def bind_words(spec: Declaration, words: Sequence[Word]) -> dict[str, object]:
 
 def bind(spec: Declaration, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
     """Names the positional arguments. Raises BadArguments."""
-    names = [param.name for param in spec.params if param.name not in kwargs]
+    names = [param.name for param in spec.params if param.name not in kwargs and not param.named_only]
     if len(args) > len(names):
         raise BadArguments(f"{spec.name} takes {len(spec.params)} arguments, not {len(args) + len(kwargs)}.", usage(spec))
     known = {param.name for param in spec.params}
@@ -250,5 +259,11 @@ def validate(chosen: Command, values: dict[str, object]) -> dict[str, object]:
 
 def usage(spec: Declaration) -> str:
     """How to write the command line, e.g. `Usage: session.rename TITLE`."""
-    words = [p.name.upper() if p.required else f"[{p.name.upper()}]" for p in spec.params]
-    return " ".join(["Usage:", spec.name, *words])
+    return " ".join(["Usage:", spec.name, *parameter_words(spec)])
+
+
+def parameter_words(spec: Declaration) -> list[str]:
+    """The parameters as a usage line shows them: `TITLE`, `[MODEL]`, `[session=…]`."""
+    return [
+        f"[{p.name}=…]" if p.named_only else p.name.upper() if p.required else f"[{p.name.upper()}]" for p in spec.params
+    ]

@@ -23,6 +23,7 @@ The result is for plain text. Where a widget would read `[markup]`, pass it thro
 
 import re
 import unicodedata
+from functools import cache
 
 MAX_MARKS = 8
 """Combining marks kept on one character; written languages need fewer."""
@@ -42,14 +43,23 @@ _SPECIAL = f"{_CONTROLS}{_BIDI}{_SEPARATORS}{_INVISIBLE}{_JOINERS}{_INVALID}"
 
 # A superset of the combining marks: neither word characters nor the symbol and punctuation blocks that come in long
 # runs (box drawing, dashes, CJK punctuation, emoji). `unicodedata` decides; this only chooses where to ask.
+# The two expressions with it take milliseconds to compile, so that waits for the first text.
 _MARKISH = (
     r"[^\w\x00-\u02ff\u2000-\u200b\u200e-\u20cf\u2100-\u2cee\u2e00-\u3029\u3030-\u3098\u309b-\ua66e"
     r"\uac00-\ufb1d\ufe30-\uffff\U0001f000-\U0001faff]"
 )
-_NEEDS_WORK = re.compile(f"[{_SPECIAL}]|{_MARKISH}{{{MAX_MARKS + 1}}}")
-_WORK = re.compile(f"(?:[{_SPECIAL}]|{_MARKISH})+")
 _INVALID_CHAR = re.compile(f"[{_INVALID}]")
 _INVISIBLE_CHAR = re.compile(f"[{_INVISIBLE}]")
+
+
+@cache
+def _needs_work() -> re.Pattern[str]:
+    return re.compile(f"[{_SPECIAL}]|{_MARKISH}{{{MAX_MARKS + 1}}}")
+
+
+@cache
+def _work() -> re.Pattern[str]:
+    return re.compile(f"(?:[{_SPECIAL}]|{_MARKISH})+")
 
 
 def sanitize(text: str) -> str:
@@ -83,14 +93,14 @@ class StreamSanitizer:
     def _is_clean(self, text: str) -> bool:
         if self._returned or (self._marks and text[0] >= "\u0300"):
             return False
-        if _NEEDS_WORK.search(text):
+        if _needs_work().search(text):
             return False
         return text[-1] < "\u0300" or not _is_mark(text[-1])
 
     def _rewrite(self, text: str) -> str:
         pieces: list[str] = []
         position = 0
-        for run in _WORK.finditer(text):
+        for run in _work().finditer(text):
             if run.start() > position:
                 pieces.append(self._plain(text[position : run.start()]))
             pieces.extend(map(self._character, run.group()))

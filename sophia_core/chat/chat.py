@@ -53,7 +53,7 @@ class Chat:
         return None if self.busy else "nothing is streaming"
 
     @command("chat.send", slash="ask", enabled=_idle)
-    async def send(self, text: str, session: str | None = None) -> TurnFinished:
+    async def send(self, text: str, *, session: str | None = None) -> TurnFinished:
         """Ask something."""
         if not text.strip():
             raise CommandError("There is nothing to ask.", "Type a question first.")

@@ -90,7 +90,7 @@ class Sessions:
         self._bus.publish(SessionsChanged())
 
     @command("session.search", slash="search")
-    async def search(self, query: str, limit: int = 50) -> builtins.list[Hit]:
+    async def search(self, query: str, *, limit: int = 50) -> builtins.list[Hit]:
         """Search everything said, newest first."""
         return builtins.list(await (await self._vault.get()).search.messages(query, limit=limit))
 

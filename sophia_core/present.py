@@ -1,0 +1,61 @@
+"""What a command returned, as lines for a person."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+
+LEFT_OUT = frozenset({"matches", "active_leaf", "text", "reasoning"})
+
+
+def lines_of(value: object) -> list[str]:
+    """One line a row for lists of records, the words of a text, nothing for None. Not yet safe for a terminal."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return value.splitlines()
+    if isinstance(value, list | tuple):
+        return table([row_of(each) for each in value])
+    return table([row_of(value)])
+
+
+def row_of(record: object) -> list[str]:
+    """A record's fields as words; what a person cannot use is left out."""
+    if not dataclasses.is_dataclass(record):
+        return [str(record)]
+    names = [field.name for field in dataclasses.fields(record) if field.name not in LEFT_OUT]
+    return [word(name, getattr(record, name)) for name in names]
+
+
+def word(name: str, value: object) -> str:
+    """One field as a person reads it; times are milliseconds since the epoch in the store."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("_at") and isinstance(value, int):
+        return datetime.fromtimestamp(value / 1000).strftime("%Y-%m-%d %H:%M")
+    return " ".join(str(value).split())
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with their columns aligned; the last column is left as long as it is."""
+    if not rows:
+        return []
+    widths = [max(len(row[n]) for row in rows if n < len(row)) for n in range(max(map(len, rows)))]
+    return ["  ".join(cell.ljust(widths[n]) for n, cell in enumerate(row)).rstrip() for row in rows]
+
+
+def ago(then_ms: int, now_ms: int) -> str:
+    """How long ago, in the shortest words: `now`, `5m`, `3h`, `2d`, or the date."""
+    minutes = max(0, now_ms - then_ms) // 60_000
+    if minutes < 1:
+        return "now"
+    if minutes < 60:
+        return f"{minutes}m"
+    if minutes < 24 * 60:
+        return f"{minutes // 60}h"
+    if minutes < 7 * 24 * 60:
+        return f"{minutes // (24 * 60)}d"
+    return datetime.fromtimestamp(then_ms / 1000).strftime("%Y-%m-%d")
