@@ -13,14 +13,14 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, NoReturn
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 PROMPT_CACHE_MIB = 256
 REQUEST_THREADS = 4
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Serve until stdin ends."""
     line = sys.stdin.buffer.readline()
     if not line.endswith(b"\n"):
@@ -34,10 +34,9 @@ def main() -> NoReturn:
         server = _serve(config)
     except Exception as error:
         _answer(answers, {"error": f"{type(error).__name__}: {error}"})
-        os._exit(1)
+        sys.exit(1)  # in the ordinary way, for the engine writes its complaints from a thread that this waits for
     _answer(answers, {"port": int(server.listening_address.rsplit(":", 1)[1])})
     threading.Event().wait()
-    os._exit(0)
 
 
 def _die_with(parent: int) -> None:

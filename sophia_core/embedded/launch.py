@@ -126,8 +126,9 @@ async def _ask(child: Child, config: dict[str, object]) -> int:
     answer: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
     if "port" in answer:
         return int(answer["port"])
-    status = await child.wait()
-    raise LaunchFailed(child.last_words or answer.get("error") or f"it ended with status {status}")
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(child.wait(), GRACE_SECONDS)
+    raise LaunchFailed(child.last_words or answer.get("error") or f"it ended with status {child.process.returncode}")
 
 
 async def _check(port: int, key: str) -> None:

@@ -183,7 +183,9 @@ class Weights:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             self._stop.set()
-            await asyncio.wait([running])
+            while not running.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([running])
             if not running.cancelled():
                 running.exception()
             raise
