@@ -1,0 +1,91 @@
+"""The database as the rest of the package uses it: `write` and `read`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeVar
+
+from local_store import engine
+from local_store.errors import StoreClosed
+from local_store.writer import Writer
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+T = TypeVar("T")
+READERS = 2
+
+
+class Database:
+    """One writer and two readers of one file, for the event loop it was made in."""
+
+    def __init__(self, opener: engine.Opener, connection: Connection) -> None:
+        self._opener = opener
+        self._writer = Writer(opener, connection, asyncio.get_running_loop())
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="sophia-store-reader")
+        self._idle: SimpleQueue[Connection] = SimpleQueue()
+        self._closed = False
+
+    @property
+    def path(self) -> Path:
+        return self._opener.path
+
+    async def write(self, operation: Callable[[Connection], T]) -> T:
+        """Return what `operation` returned, once it is on the disk. Cancelling the wait does not undo the write."""
+        return await self._writer.submit(operation)
+
+    async def read(self, operation: Callable[[Connection], T]) -> T:
+        """Return what `operation` returned; all its statements see the same state."""
+        if self._closed:
+            raise StoreClosed("the store is closed", path=self.path)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, operation)
+
+    async def close(self) -> None:
+        """Finish every write and read, then close all connections."""
+        self._closed = True
+        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+        while not self._idle.empty():
+            self._idle.get().close()
+        await self._writer.close()
+
+    def checkpoint(self) -> None:
+        """Bring the log into the database file as far as readers allow. Blocks; raises StoreError."""
+        connection = self._opener.writer()
+        try:
+            with engine.engine_errors(self.path):
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        finally:
+            connection.close()
+
+    def scratch(self) -> Connection:
+        """Return a reading connection of the caller's own; damage it meets harms no other."""
+        return self._opener.reader()
+
+    def _read(self, operation: Callable[[Connection], T]) -> T:
+        connection = self._take()
+        healthy = True
+        try:
+            with engine.engine_errors(self.path):
+                connection.execute("BEGIN")
+                try:
+                    return operation(connection)
+                finally:
+                    connection.execute("ROLLBACK")
+        except BaseException as error:
+            healthy = not engine.is_poisoned(error.__cause__ or error)
+            raise
+        finally:
+            if healthy:
+                self._idle.put(connection)
+            else:
+                connection.close()
+
+    def _take(self) -> Connection:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            return self._opener.reader()

@@ -1,0 +1,48 @@
+"""How rows become values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from local_store.errors import NotFound
+from local_store.types import Message, Session, Usage
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+SESSION = "id, title, created_at, updated_at, message_count, active_leaf"
+MESSAGE = """
+    m.id, m.session_id, m.parent_id, m.role, m.text, m.reasoning, m.status, m.provider, m.model, m.request_id,
+    m.finish_reason, m.error, m.created_at, m.finished_at,
+    u.prompt_tokens, u.completion_tokens, u.reasoning_tokens, u.cached_tokens, u.cost_usd
+"""
+MESSAGES = f"SELECT {MESSAGE} FROM message m LEFT JOIN usage u ON u.message_id = m.id"
+MESSAGE_FIELDS = 14
+
+
+def session(row: tuple[Any, ...]) -> Session:
+    """Return the session in a row of the SESSION columns."""
+    return Session(*row)
+
+
+def message(row: tuple[Any, ...]) -> Message:
+    """Return the message in a row of the MESSAGE columns."""
+    usage = row[MESSAGE_FIELDS:]
+    values = (*row[:MESSAGE_FIELDS], None if usage[0] is None else Usage(*usage))
+    return Message(*values)
+
+
+def session_by_id(connection: Connection, session_id: str) -> Session:
+    """Return that session. Raises NotFound."""
+    row = connection.execute(f"SELECT {SESSION} FROM session WHERE id = ?", [session_id]).fetchone()
+    if row is None:
+        raise NotFound(f"there is no session {session_id!r}")
+    return session(row)
+
+
+def message_by_id(connection: Connection, message_id: str) -> Message:
+    """Return that message. Raises NotFound."""
+    row = connection.execute(f"{MESSAGES} WHERE m.id = ?", [message_id]).fetchone()
+    if row is None:
+        raise NotFound(f"there is no message {message_id!r}")
+    return message(row)

@@ -1,0 +1,17 @@
+"""Making any Python string storable."""
+
+from __future__ import annotations
+
+
+def storable(text: str) -> str:
+    """Return `text` with lone surrogates replaced by U+FFFD and surrogate pairs joined; all else, NUL too, is kept."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def storable_or_none(text: str | None) -> str | None:
+    """As `storable`, passing None through."""
+    return None if text is None else storable(text)

@@ -1,0 +1,169 @@
+"""The values that go into and come out of the store. Times are integer milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+Status = Literal["complete", "streaming", "interrupted", "cancelled", "failed", "partial"]
+SlotKind = Literal["keyring", "device", "passphrase", "recovery"]
+
+REAL_KEYRINGS: Final = frozenset(
+    f"keyring.backends.{name}" for name in ("SecretService", "kwallet", "libsecret", "macOS", "Windows")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StorePaths:
+    """Where a store lives."""
+
+    root: Path
+    """Holds the database, the key file and the locks of running instances."""
+    device_dir: Path
+    """Holds the device key; apart from `root`, so that a copy of the store alone opens nothing."""
+
+    @property
+    def database(self) -> Path:
+        return self.root / "sophia.db"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys.json"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def creation_lock(self) -> Path:
+        """Held by whoever makes the store or changes its key file."""
+        return self.run / "keys.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Argon2Cost:
+    """What one guess at the passphrase costs."""
+
+    memory_kib: int = 64 * 1024
+    iterations: int = 3
+    lanes: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """How key slots are made and which keyrings are believed."""
+
+    argon2: Argon2Cost = field(default_factory=Argon2Cost)
+    keyring_modules: frozenset[str] = REAL_KEYRINGS
+    """Keyring backends from any other module are refused: some write plain text, some prompt on the terminal."""
+    keyring_timeout: float = 20.0
+    """Seconds; a desktop may show a dialog meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one answer used, as its provider reported it."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotals:
+    """Sums over answers that reported their usage."""
+
+    answers: int
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cached_tokens: int
+    cost_usd: float
+    priced_answers: int
+    """How many of `answers` had a cost; `cost_usd` is complete only when they are equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A conversation; its messages form a tree."""
+
+    id: str
+    title: str
+    """Empty until somebody names it."""
+    created_at: int
+    updated_at: int
+    message_count: int
+    """All branches together."""
+    active_leaf: str | None
+    """The last message of the branch being read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the tree."""
+
+    id: str
+    session_id: str
+    parent_id: str | None
+    role: Role
+    text: str
+    reasoning: str
+    status: Status
+    provider: str | None
+    model: str | None
+    request_id: str
+    finish_reason: str | None
+    error: str | None
+    created_at: int
+    finished_at: int | None
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A stored question and the empty answer that will be streamed into."""
+
+    question: Message
+    answer: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message that matches a search."""
+
+    message_id: str
+    session_id: str
+    session_title: str
+    role: Role
+    snippet: str
+    """Plain text around the first match, at most a few dozen words, "…" where it was cut."""
+    created_at: int
+    matches: tuple[tuple[int, int], ...]
+    """Where the matches are: (start, end) offsets into `snippet`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotInfo:
+    """One way to open the store, without its secret."""
+
+    id: str
+    kind: SlotKind
+    label: str
+    weak: bool
+    """True for the device slot: whoever copies both folders can read the store."""
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The outcome of one check."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str | None = None
+    """What to do about it, when it is not ok."""

@@ -1,0 +1,181 @@
+"""The one thread that writes.
+
+Operations queue up; the thread takes all that wait (at most 256), runs each in its own savepoint inside one
+transaction, and tells the callers after the commit. So an answered write is on the disk, a failing one disturbs no
+other, and a burst costs one sync. A caller that stops waiting changes nothing: what was queued is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from local_store import engine
+from local_store.errors import StoreClosed
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+T = TypeVar("T")
+LARGEST_GROUP = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    operation: Callable[[Connection], Any]
+    future: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    job: _Job
+    value: Any = None
+    error: BaseException | None = None
+
+
+class _TransactionLost(Exception):
+    """The whole group failed; the cause is the engine's error."""
+
+
+class Writer:
+    """Runs write operations for one event loop."""
+
+    def __init__(self, opener: engine.Opener, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self._opener = opener
+        self._connection: Connection | None = connection
+        self._loop = loop
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._closed = False
+        self._ended: asyncio.Future[None] = loop.create_future()
+        # A daemon: an application that forgets to close must still be able to end.
+        self._thread = threading.Thread(target=self._run, name="sophia-store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, operation: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """Queue `operation` and return its result to come. It may run twice, so it must only touch the connection."""
+        if self._closed:
+            raise StoreClosed("the store is closed", path=self._opener.path)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(_Job(operation, future))
+        return future
+
+    async def close(self) -> None:
+        """Write everything that waits, then close the connection."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        await asyncio.shield(self._ended)
+
+    def _run(self) -> None:
+        ending = False
+        while not ending:
+            group, ending = self._take()
+            if group:
+                self._settle(self._commit(group))
+        self._drop_connection()
+        self._call_loop(self._mark_ended)
+
+    def _mark_ended(self) -> None:
+        self._ended.set_result(None)
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        group: list[_Job] = []
+        job = self._queue.get()
+        while job is not None:
+            group.append(job)
+            if len(group) == LARGEST_GROUP:
+                return group, False
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return group, False
+        return group, True
+
+    def _commit(self, group: list[_Job]) -> list[_Outcome]:
+        try:
+            connection = self._open_connection()
+            connection.execute("BEGIN IMMEDIATE")
+        # Whatever it is, the callers must hear of it: a writer that dies here would leave them waiting for ever.
+        except Exception as error:
+            return [_Outcome(job, error=self._failed(error)) for job in group]
+        try:
+            outcomes = [self._attempt(connection, job) for job in group]
+            connection.execute("COMMIT")
+        except (_TransactionLost, engine.load().Error) as error:
+            cause = error.__cause__ or error
+            typed = self._typed(cause)
+            self._roll_back(connection, cause)
+            if len(group) > 1:
+                # One write too many must not take its neighbours down.
+                return [outcome for job in group for outcome in self._commit([job])]
+            return [_Outcome(group[0], error=typed)]
+        return outcomes
+
+    def _attempt(self, connection: Connection, job: _Job) -> _Outcome:
+        connection.execute("SAVEPOINT operation")
+        try:
+            value = job.operation(connection)
+        # Whatever an operation raises belongs to its caller, who gets it through the future.
+        except Exception as error:
+            if not connection.in_transaction or engine.is_poisoned(error):
+                raise _TransactionLost from error
+            connection.execute("ROLLBACK TO operation")
+            connection.execute("RELEASE operation")
+            return _Outcome(job, error=self._typed(error))
+        connection.execute("RELEASE operation")
+        return _Outcome(job, value=value)
+
+    def _roll_back(self, connection: Connection, cause: BaseException) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except engine.load().Error:
+            self._drop_connection()
+        if engine.is_poisoned(cause):
+            self._drop_connection()
+
+    def _failed(self, error: BaseException) -> BaseException:
+        typed = self._typed(error)
+        if engine.is_poisoned(error):
+            self._drop_connection()
+        return typed
+
+    def _typed(self, error: BaseException) -> BaseException:
+        if not isinstance(error, engine.load().Error):
+            return error
+        typed = engine.translate(error, self._opener.path)
+        typed.__cause__ = error
+        return typed
+
+    def _open_connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._opener.writer()
+        return self._connection
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _settle(self, outcomes: list[_Outcome]) -> None:
+        def tell() -> None:
+            for outcome in outcomes:
+                if outcome.job.future.done():
+                    continue
+                if outcome.error is not None:
+                    outcome.job.future.set_exception(outcome.error)
+                else:
+                    outcome.job.future.set_result(outcome.value)
+
+        self._call_loop(tell)
+
+    def _call_loop(self, callback: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:
+            # The loop is closed, so nobody waits for the answer; the write itself is done.
+            return
