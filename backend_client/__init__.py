@@ -1,0 +1,102 @@
+"""Talking to models: providers in, typed chunks out.
+
+    client = BackendClient([Provider("local", StaticEndpoint(Endpoint("http://127.0.0.1:8000/v1", None, NoAuth())))])
+    async for chunk in client.stream(ChatRequest((ChatMessage("user", "hi"),))): ...
+
+`BackendClient.stream` is the door, `Transport` the seam to the network. Nothing here knows the rest of the application.
+"""
+
+from backend_client.address import insecure_transport, is_loopback
+from backend_client.auth import ApiKey, Auth, NoAuth, Secret
+from backend_client.client import BackendClient
+from backend_client.errors import (
+    AuthenticationFailed,
+    BackendError,
+    ContentRefused,
+    ContextTooLong,
+    EndpointUnavailable,
+    InvalidRequest,
+    NotFound,
+    NotOurProtocol,
+    Overloaded,
+    PaymentRequired,
+    PermissionDenied,
+    RateLimited,
+    Redirected,
+    ServerFailed,
+    StreamFailed,
+    StreamTruncated,
+    TimedOut,
+    Unreachable,
+)
+from backend_client.transport import Call, HttpTransport, Reply, Transport
+from backend_client.types import (
+    Attempt,
+    ChatMessage,
+    ChatRequest,
+    Chunk,
+    Endpoint,
+    EndpointSource,
+    FinishChunk,
+    Health,
+    ModelCard,
+    Provider,
+    ReasoningChunk,
+    Role,
+    Routed,
+    StaticEndpoint,
+    TextChunk,
+    Timeouts,
+    ToolCallChunk,
+    UsageChunk,
+)
+
+__all__ = [
+    "ApiKey",
+    "Attempt",
+    "Auth",
+    "AuthenticationFailed",
+    "BackendClient",
+    "BackendError",
+    "Call",
+    "ChatMessage",
+    "ChatRequest",
+    "Chunk",
+    "ContentRefused",
+    "ContextTooLong",
+    "Endpoint",
+    "EndpointSource",
+    "EndpointUnavailable",
+    "FinishChunk",
+    "Health",
+    "HttpTransport",
+    "InvalidRequest",
+    "ModelCard",
+    "NoAuth",
+    "NotFound",
+    "NotOurProtocol",
+    "Overloaded",
+    "PaymentRequired",
+    "PermissionDenied",
+    "Provider",
+    "RateLimited",
+    "ReasoningChunk",
+    "Redirected",
+    "Reply",
+    "Role",
+    "Routed",
+    "Secret",
+    "ServerFailed",
+    "StaticEndpoint",
+    "StreamFailed",
+    "StreamTruncated",
+    "TextChunk",
+    "TimedOut",
+    "Timeouts",
+    "ToolCallChunk",
+    "Transport",
+    "Unreachable",
+    "UsageChunk",
+    "insecure_transport",
+    "is_loopback",
+]

@@ -1,0 +1,118 @@
+"""Asking a provider what it is: its models and its health. One attempt each, never tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Final
+
+from backend_client import auth
+from backend_client.address import health_url, path_under
+from backend_client.attempts import auth_headers, made_ready
+from backend_client.deltas import clean
+from backend_client.errors import BackendError, NotOurProtocol, TimedOut, excerpt
+from backend_client.exchange import read_body, redirected, within
+from backend_client.faults import error_from_body
+from backend_client.transport import Call, Reply, Transport
+from backend_client.types import Endpoint, Health, ModelCard, Provider
+
+MODELS_MAX: Final = 16 << 20
+"""Bytes of a model list that are read."""
+HEALTH_S: Final = 5.0
+"""How long a provider may take to say how it is."""
+
+
+async def list_models(provider: Provider, transport: Transport) -> list[ModelCard]:
+    """Return the models that a provider offers. Raises BackendError."""
+    endpoint: Endpoint | None = None
+    try:
+        endpoint = await made_ready(provider)
+        seconds = provider.timeouts.idle
+        body = await within(seconds, _models_body(provider, endpoint, transport), lambda: _slow(seconds))
+        return await asyncio.to_thread(parse_models, body)
+    except BackendError as error:
+        failure = _placed(error, provider, endpoint)
+    raise failure
+
+
+async def check_health(provider: Provider, transport: Transport, clock: Callable[[], float]) -> Health:
+    """Return whether a provider answers: by its `/health`, or where it has none by its model list."""
+    started = clock()
+    endpoint: Endpoint | None = None
+    try:
+        endpoint = await made_ready(provider)
+        asking = clock()
+        health = await within(HEALTH_S, _health(provider, endpoint, transport), lambda: _slow(HEALTH_S))
+        return Health(health.ok, health.detail, (clock() - asking) * 1000)
+    except BackendError as error:
+        return Health(False, str(_placed(error, provider, endpoint)), (clock() - started) * 1000)
+
+
+def parse_models(body: bytes) -> list[ModelCard]:
+    """Return the models of a `/models` answer (vLLM, llama.cpp, OpenRouter, OpenAI). Raises NotOurProtocol."""
+    try:
+        payload = json.loads(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        payload = None
+    entries = payload.get("data") if isinstance(payload, dict) else payload
+    if not isinstance(entries, list):
+        raise NotOurProtocol("the list of models is not one")
+    return [_card(entry) for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+
+
+def _card(entry: dict[str, object]) -> ModelCard:
+    meta = entry.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    sizes = (entry.get("max_model_len"), meta.get("n_ctx"), meta.get("n_ctx_train"), entry.get("context_length"))
+    window = next((size for size in sizes if isinstance(size, int) and 0 < size < 1 << 53), None)
+    return ModelCard(clean(str(entry["id"])), window)
+
+
+async def _models_body(provider: Provider, endpoint: Endpoint, transport: Transport) -> bytes:
+    reply = await _get(path_under(endpoint.base_url, "/models"), provider, endpoint, transport)
+    try:
+        body = await read_body(reply, MODELS_MAX)
+        return _success(reply, body, lambda text: auth.redact(endpoint.auth, text))
+    finally:
+        await reply.aclose()
+
+
+def _success(reply: Reply, body: bytes, redact: Callable[[str], str]) -> bytes:
+    if 300 <= reply.status < 400:
+        raise redirected(reply, redact)
+    if reply.status != 200:
+        raise error_from_body(reply.status, body, reply.headers, redact)
+    if "html" in reply.headers.get("content-type", ""):
+        raise NotOurProtocol("a web page came back in place of the list of models")
+    return body
+
+
+async def _health(provider: Provider, endpoint: Endpoint, transport: Transport) -> Health:
+    reply = await _get(health_url(endpoint.base_url), provider, endpoint, transport)
+    try:
+        is_page = "html" in reply.headers.get("content-type", "")
+        if reply.status == 200 and not is_page:
+            return Health(True, "answers", 0.0)
+        if reply.status == 503:
+            reason = error_from_body(503, await read_body(reply, 4096), reply.headers)
+            return Health(False, f"not ready: {excerpt(auth.redact(endpoint.auth, reason.message), limit=120)}", 0.0)
+    finally:
+        await reply.aclose()
+    models = parse_models(await _models_body(provider, endpoint, transport))
+    return Health(True, f"answers, {len(models)} model{'' if len(models) == 1 else 's'}", 0.0)
+
+
+async def _get(url: str, provider: Provider, endpoint: Endpoint, transport: Transport) -> Reply:
+    headers = {"accept": "application/json", "accept-encoding": "identity", **auth_headers(endpoint)}
+    return await transport.open(Call("GET", url, headers, None, provider.timeouts))
+
+
+def _slow(seconds: float) -> TimedOut:
+    return TimedOut(f"no answer within {seconds:g} s")
+
+
+def _placed(error: BackendError, provider: Provider, endpoint: Endpoint | None) -> BackendError:
+    return error.placed(
+        provider.name, None, lambda text: text if endpoint is None else auth.redact(endpoint.auth, text)
+    )

@@ -1,0 +1,198 @@
+"""The values that go into and come out of the client. All frozen; none of them does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from backend_client.auth import Auth
+
+if TYPE_CHECKING:
+    from backend_client.errors import BackendError
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of the conversation that is sent."""
+
+    role: Role
+    content: str
+    name: str | None = None
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One question to a model."""
+
+    messages: tuple[ChatMessage, ...]
+    model: str | None = None
+    """Overrides the model of the endpoint."""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    request_id: str = ""
+    """Travels as `X-Request-Id` with `-a1`, `-a2` … per attempt; empty makes a new one."""
+    traceparent: str | None = None
+    """A W3C trace context; left out of the request when it is not well formed."""
+    extra: Mapping[str, object] = field(default_factory=dict)
+    """Further fields of the JSON body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to send a request and how to prove who we are, fully resolved."""
+
+    base_url: str
+    """With or without a trailing slash and `/v1`; kept as given: paths are appended to it."""
+    model: str | None
+    auth: Auth
+
+
+class EndpointSource(Protocol):
+    """Something that knows the endpoint, perhaps after starting it."""
+
+    async def ready(self) -> Endpoint:
+        """Return the endpoint once it can answer.
+
+        May start a server first. Safe to cancel. Raises BackendError (best: EndpointUnavailable) when it cannot.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StaticEndpoint:
+    """An endpoint that is simply there."""
+
+    endpoint: Endpoint
+
+    async def ready(self) -> Endpoint:
+        """Return the endpoint at once."""
+        return self.endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait, in seconds."""
+
+    connect: float = 5.0
+    """To reach the server, TLS included."""
+    first_token: float = 120.0
+    """From sending an attempt to its first content; keep-alive comments do not count."""
+    idle: float = 60.0
+    """Between any two bytes once the answer has begun; keep-alive comments count."""
+    write: float = 30.0
+    """To hand over each part of the request."""
+    total: float = 1800.0
+    """For everything: starting the endpoint, all attempts and the whole stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A named place that answers requests."""
+
+    name: str
+    source: EndpointSource
+    timeouts: Timeouts = Timeouts()
+    max_attempts: int = 3
+    capabilities: frozenset[str] = frozenset({"chat"})
+    context_window: int | None = None
+    """In tokens."""
+    price_prompt: float | None = None
+    """USD per million tokens."""
+    price_completion: float | None = None
+    """USD per million tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The first chunk of every stream: who answers."""
+
+    provider: str
+    model: str | None
+    """The model asked for, or where none was named the one the server says it used."""
+    request_id: str
+    """As sent, with the suffix of the attempt."""
+    attempt: int
+    """1 for the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextChunk:
+    """Text of the answer; never empty, always valid Unicode, not yet safe for a terminal."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningChunk:
+    """Text of the model's thinking; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallChunk:
+    """A piece of a tool call; join `arguments` of one `index` in order."""
+
+    index: int
+    id: str | None
+    name: str | None
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageChunk:
+    """What the answer took, as the server counts it."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishChunk:
+    """The answer is complete: stop, length, tool_calls, content_filter, … Comes exactly once, last but for usage."""
+
+    reason: str
+
+
+Chunk: TypeAlias = Routed | TextChunk | ReasoningChunk | ToolCallChunk | UsageChunk | FinishChunk
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """A model that a provider offers."""
+
+    id: str
+    context_window: int | None
+    """In tokens, where the server says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a provider answers now."""
+
+    ok: bool
+    detail: str
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of one attempt, told once to the attempt hook."""
+
+    provider: str
+    model: str | None
+    request_id: str
+    attempt: int
+    elapsed_s: float
+    """From the start of the attempt to its first content or its failure."""
+    error: BackendError | None = None
+    """None when the answer began."""
+    retry_in_s: float | None = None
+    """The pause before the next attempt; None when there is none."""
