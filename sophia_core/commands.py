@@ -121,7 +121,7 @@ def _params(function: Handler) -> tuple[Param, ...]:
     return tuple(
         Param(
             p.name,
-            _type_name(hints[p.name]),
+            type_name(hints[p.name]),
             required=p.default is p.empty,
             default=None if p.default is p.empty else p.default,
             named_only=p.kind is p.KEYWORD_ONLY,
@@ -138,9 +138,12 @@ def _hints(function: Handler) -> dict[str, Any]:
     return typing.get_type_hints(carrier, globalns=vars(sys.modules[function.__module__]))
 
 
-def _type_name(hint: Any) -> str:
+def type_name(hint: Any) -> str:
+    """A type as a person reads it: `int`, `str`, `debug|info`; that it may be None is left out."""
     if isinstance(hint, types.UnionType):
-        return "|".join(_type_name(arg) for arg in typing.get_args(hint) if arg is not type(None))
+        return "|".join(type_name(arg) for arg in typing.get_args(hint) if arg is not type(None))
+    if typing.get_origin(hint) is typing.Annotated:
+        return type_name(typing.get_args(hint)[0])
     if typing.get_origin(hint) is typing.Literal:
         return "|".join(map(str, typing.get_args(hint)))
     return getattr(hint, "__name__", str(hint))
@@ -230,7 +233,9 @@ def bind(spec: Declaration, args: Sequence[object], kwargs: Mapping[str, object]
     """Names the positional arguments. Raises BadArguments."""
     names = [param.name for param in spec.params if param.name not in kwargs and not param.named_only]
     if len(args) > len(names):
-        raise BadArguments(f"{spec.name} takes {len(spec.params)} arguments, not {len(args) + len(kwargs)}.", usage(spec))
+        raise BadArguments(
+            f"{spec.name} takes {len(spec.params)} arguments, not {len(args) + len(kwargs)}.", usage(spec)
+        )
     known = {param.name for param in spec.params}
     if unknown := [key for key in kwargs if key not in known]:
         raise BadArguments(f"{spec.name} has no parameter {unknown[0]!r}.", usage(spec))
@@ -265,5 +270,6 @@ def usage(spec: Declaration) -> str:
 def parameter_words(spec: Declaration) -> list[str]:
     """The parameters as a usage line shows them: `TITLE`, `[MODEL]`, `[session=…]`."""
     return [
-        f"[{p.name}=…]" if p.named_only else p.name.upper() if p.required else f"[{p.name.upper()}]" for p in spec.params
+        f"[{p.name}=…]" if p.named_only else p.name.upper() if p.required else f"[{p.name.upper()}]"
+        for p in spec.params
     ]

@@ -77,6 +77,8 @@ class TurnFinished:
     finish_reason: str | None = None
     error: str | None = None
     hint: str | None = None
+    error_type: str | None = None
+    """The kind of error, in OpenRouter's stable names: `timeout`, `authentication`, `provider_unavailable` …"""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost_usd: float | None = None

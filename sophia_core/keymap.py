@@ -14,7 +14,7 @@ from typing import Literal
 from sophia_core.commands import Declaration
 
 RESERVED: Mapping[str, str] = {
-    "ctrl+c": "it copies, and quits when pressed twice",
+    "ctrl+c": "it copies what is selected",
     "ctrl+j": "it makes a new line in the prompt",
     "alt+enter": "it makes a new line in the prompt",
     "shift+enter": "it makes a new line in the prompt",

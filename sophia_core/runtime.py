@@ -69,7 +69,7 @@ class Runtime:
         options = EmbeddedOptions(
             model_path=chosen.model_path, context=chosen.context, threads=chosen.threads, download=chosen.download
         )
-        return EmbeddedServer(options, cache_dir=self.paths.cache_dir / "models", on_progress=self._progressed)
+        return EmbeddedServer(options, cache_dir=self.paths.cache_dir, on_progress=self._progressed)
 
     def _progressed(self, progress: Progress) -> None:
         self.bus.publish(EmbeddedProgressed(progress.stage, progress.fraction, progress.detail))

@@ -92,8 +92,10 @@ class Settings(BaseSettings):
     passphrase: SecretStr | None = Field(None, description="Unlocks the store. Environment only.")
     provider: str | None = Field(None, description="The provider to use first; the first listed when empty.")
     theme: str = Field("sophia-dark", description="A theme of the `themes` folder.")
-    providers: tuple[ProviderSettings, ...] = Field((), description="Servers, best first; none means the embedded model.")
-    keys: dict[str, str] = Field({}, description="Other keys for commands: `\"chat.stop\" = \"ctrl+x\"`.")
+    providers: tuple[ProviderSettings, ...] = Field(
+        (), description="Servers, best first; none means the embedded model."
+    )
+    keys: dict[str, str] = Field({}, description='Other keys for commands: `"chat.stop" = "ctrl+x"`.')
     embedded: EmbeddedSettings = EmbeddedSettings()
     chat: ChatSettings = ChatSettings()
     screen: ScreenSettings = ScreenSettings()
@@ -152,7 +154,9 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
         return source()
 
 
-_TABLES = frozenset({"sophia_providers", "sophia_keys", "sophia_embedded", "sophia_chat", "sophia_screen", "sophia_log"})
+_TABLES = frozenset(
+    {"sophia_providers", "sophia_keys", "sophia_embedded", "sophia_chat", "sophia_screen", "sophia_log"}
+)
 
 
 def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,9 @@ class NobodyToAsk:
 class Vault:
     """Opens the store in the background and hands it to whoever waits for it."""
 
-    def __init__(self, paths: StorePaths, bus: Bus, *, passphrase: str | None = None, allow_keyring: bool = True) -> None:
+    def __init__(
+        self, paths: StorePaths, bus: Bus, *, passphrase: str | None = None, allow_keyring: bool = True
+    ) -> None:
         self._paths, self._bus, self._allow_keyring = paths, bus, allow_keyring
         self._passphrase = passphrase
         self.asker: Asker = NobodyToAsk()
@@ -86,9 +88,7 @@ class Vault:
         """Goes on with a store that is deleted at the end: encrypted, with a key nobody keeps."""
         from local_store import StorePaths, open_store
 
-        memory = Path("/dev/shm")  # noqa: S108 - memory, where there is one; mkdtemp makes a private folder in it
-        base = memory if memory.is_dir() else None
-        self._temporary = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="sophia-unsaved-", dir=base))
+        self._temporary = await asyncio.to_thread(_private_folder)
         paths = StorePaths(self._temporary / "store", self._temporary / "device")
         self.store = await open_store(paths, allow_keyring=False)
         self._settle("unsaved", self.detail, self.hint)
@@ -97,6 +97,10 @@ class Vault:
         self.state, self.detail, self.hint = state, detail, hint
         self._settled.set()
         self._bus.publish(StoreStateChanged(state, detail, hint))
+
+    async def settled(self) -> None:
+        """Waits until it is known whether the store opens."""
+        await self._settled.wait()
 
     async def get(self) -> Store:
         """The store, as soon as it is open. Raises CommandError when it is locked or cannot be opened."""
@@ -194,10 +198,14 @@ class Vault:
         """Check that the store is sound."""
         return list(await (await self.get()).check(full=full))
 
-    @command(
-        "store.unsaved", enabled=lambda self: None if self.store is None else "the store is open", palette=True
-    )
+    @command("store.unsaved", enabled=lambda self: None if self.store is None else "the store is open", palette=True)
     async def go_unsaved(self) -> str:
         """Go on without saving: everything said is forgotten at the end."""
         await self.open_unsaved()
         return "Nothing is saved until SOPHIA is started again."
+
+
+def _private_folder() -> Path:
+    """A folder only we can read, in memory where the system has such a place."""
+    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder of its own in it
+    return Path(tempfile.mkdtemp(prefix="sophia-unsaved-", dir=memory if memory.is_dir() else None))

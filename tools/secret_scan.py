@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from detect_secrets import SecretsCollection
+from detect_secrets.core.secrets_collection import SecretsCollection
 from detect_secrets.settings import transient_settings
 
 PLUGINS = [
@@ -29,7 +29,7 @@ PLUGINS = [
 def tracked(root: Path) -> list[str]:
     """The files git knows or would add, as paths below the root."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    listing = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)  # noqa: S603, S607
+    listing = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
     return [name for name in listing.stdout.splitlines() if (root / name).is_file()]
 
 

@@ -88,12 +88,12 @@ class Chat:
             self._turn.cancel()
             await asyncio.wait([self._turn])
 
-    @command("branch.next")
+    @command("branch.next", keys=("alt+right",), slash="next")
     async def next_branch(self, message: str | None = None) -> None:
         """Show the next version of a message."""
         await self._step(message, 1)
 
-    @command("branch.previous")
+    @command("branch.previous", keys=("alt+left",), slash="previous")
     async def previous_branch(self, message: str | None = None) -> None:
         """Show the version of a message before this one."""
         await self._step(message, -1)
@@ -165,9 +165,7 @@ class Chat:
             messages = build_messages(shown, self._settings.system_prompt)
             if prefix:
                 messages.append(ChatMessage("user", CONTINUE))
-            self._bus.publish(
-                TurnStarted(answer.session_id, question.id, new.id, request_id, question.text, prefix)
-            )
+            self._bus.publish(TurnStarted(answer.session_id, question.id, new.id, request_id, question.text, prefix))
             return await self._run(store, Exchange(answer.session_id, new.id, request_id, prefix), messages)
         finally:
             self._starting = False

@@ -32,7 +32,9 @@ class Sessions:
         try:
             return await store.sessions.get(wanted)
         except NotFound as error:
-            raise CommandError(f"There is no session {wanted!r}.", error.hint or "`sophia sessions` lists them.") from None
+            raise CommandError(
+                f"There is no session {wanted!r}.", error.hint or "`sophia sessions` lists them."
+            ) from None
 
     def _show(self, session_id: str | None) -> None:
         self._current.session_id = session_id

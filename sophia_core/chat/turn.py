@@ -139,7 +139,11 @@ def _take(
             call.append(arguments)
         case UsageChunk():
             answer.usage = Usage(
-                chunk.prompt_tokens, chunk.completion_tokens, chunk.reasoning_tokens, chunk.cached_tokens, chunk.cost_usd
+                chunk.prompt_tokens,
+                chunk.completion_tokens,
+                chunk.reasoning_tokens,
+                chunk.cached_tokens,
+                chunk.cost_usd,
             )
         case Routed():
             answer.provider, answer.model = chunk.provider, chunk.model
@@ -154,7 +158,8 @@ def _show_tools(answer: _Answer, answer_id: str, bus: Bus) -> None:
         arguments = "".join(pieces)
         bus.publish(ToolCalled(answer_id, index, name, arguments))
         fence = "`" * max(3, _longest_run(arguments, "`") + 1)
-        answer.parts.append(f"\n\n{fence}json\n{name} {arguments}\n{fence}\n")
+        gap = "\n\n" if answer.parts else ""
+        answer.parts.append(f"{gap}{fence}json\n{name} {arguments}\n{fence}\n")
     if answer.tools:
         bus.publish(Notice("warning", "The model asked for a tool. Tools are shown, not run."))
 
@@ -212,6 +217,7 @@ async def _finish(
         finish_reason=answer.finish_reason,
         error=str(problem) if problem else None,
         hint=problem.hint if problem else None,
+        error_type=problem.error_type if problem else None,
         prompt_tokens=usage.prompt_tokens if usage else None,
         completion_tokens=usage.completion_tokens if usage else None,
         cost_usd=usage.cost_usd if usage else None,

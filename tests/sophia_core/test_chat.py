@@ -44,7 +44,12 @@ async def test_a_question_is_answered_stored_and_told(bench: OpenBench) -> None:
     made = await bench(chat("Hel", "lo", reasoning=["hm"], tokens=(7, 3)))
     finished = await made.runtime.dispatch('chat.send "hi there"')
     assert isinstance(finished, TurnFinished)
-    assert (finished.text, finished.status, finished.prompt_tokens, finished.completion_tokens) == ("Hello", "complete", 7, 3)
+    assert (finished.text, finished.status, finished.prompt_tokens, finished.completion_tokens) == (
+        "Hello",
+        "complete",
+        7,
+        3,
+    )
     kinds = [type(event) for event in made.events]
     assert kinds.index(SessionChanged) < kinds.index(TurnStarted) < kinds.index(ReasoningDelta) < kinds.index(TextDelta)
     assert kinds.count(TurnFinished) == kinds.count(TurnStarted) == 1

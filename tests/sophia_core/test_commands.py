@@ -83,9 +83,7 @@ async def test_a_quoted_word_is_never_a_named_value(registry: Registry) -> None:
         ("Not A Name", BadArguments, "not a command name"),
     ],
 )
-async def test_mistakes_name_what_is_wrong(
-    registry: Registry, line: str, error: type[Exception], says: str
-) -> None:
+async def test_mistakes_name_what_is_wrong(registry: Registry, line: str, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         await registry.run_line(line)
 

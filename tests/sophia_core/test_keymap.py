@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sophia_core.commands import Declaration
@@ -121,7 +121,7 @@ def test_keys_that_type_are_refused(key: str) -> None:
 @pytest.mark.parametrize(
     "key",
     ["ctrl+i", "ctrl+m", "ctrl+h", "ctrl+[", "ctrl+s", "ctrl+q", "ctrl+z", "ctrl+shift+p", "cmd+k", "ctrl+/",
-     "ctrl+enter", "ctrl+1", "ctrl+,x".replace(",x", "comma"), "alt+1", "ctrl+alt+x", "alt+/", "ctrl+space", "f11"],
+     "ctrl+enter", "ctrl+1", "ctrl+comma", "alt+1", "ctrl+alt+x", "alt+/", "ctrl+space", "f11"],
 )  # fmt: skip
 def test_keys_a_terminal_may_never_send_are_bound_with_a_warning(key: str) -> None:
     keymap = effective_keymap(SPECS, {"session.new": key})
@@ -154,9 +154,9 @@ def test_spelling(text: str, key: str) -> None:
 @pytest.mark.parametrize(
     ("key", "shown", "plain"),
     [
-        ("ctrl+n", "^N", "^N"), ("escape", "Esc", "Esc"), ("f1", "F1", "F1"), 
-        ("alt+enter", "Alt+Enter", "Alt+Enter"), ("ctrl+underscore", "^_", "^_"), ("up", "↑", "Up"), ("ctrl+right", "Ctrl+→", "Ctrl+Right"),
-        ("alt+ctrl+x", "Ctrl+Alt+X", "Ctrl+Alt+X"), ("space", "Space", "Space"), 
+        ("ctrl+n", "^N", "^N"), ("escape", "Esc", "Esc"), ("f1", "F1", "F1"), ("space", "Space", "Space"),
+        ("alt+enter", "Alt+Enter", "Alt+Enter"), ("ctrl+underscore", "^_", "^_"), ("up", "↑", "Up"),
+        ("ctrl+right", "Ctrl+→", "Ctrl+Right"), ("alt+ctrl+x", "Ctrl+Alt+X", "Ctrl+Alt+X"),
         ("shift+tab", "Shift+Tab", "Shift+Tab"), ("ctrl+ä", "^Ä", "Ctrl+\\xe4"), ("ctrl+@", "^@", "^@"),
     ],
 )  # fmt: skip
@@ -169,6 +169,7 @@ NAMES = st.sampled_from(["n", "N", "esc", "up", "f4", "_", "[", "pgup", "Return"
 KEYS = st.builds(lambda modifiers, name: "+".join([*modifiers, name]), MODIFIERS, NAMES)
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=30) | KEYS)
 def test_normalising_twice_is_normalising_once(text: str) -> None:
     try:
@@ -180,6 +181,7 @@ def test_normalising_twice_is_normalising_once(text: str) -> None:
         assert show_key(key) and show_key(key, ascii_only=True).isascii()
 
 
+@settings(deadline=None)
 @given(modifiers=MODIFIERS, name=NAMES, seed=st.randoms())
 def test_the_order_of_modifiers_does_not_matter(modifiers: list[str], name: str, seed: random.Random) -> None:
     shuffled = list(modifiers)
@@ -202,6 +204,7 @@ OVERRIDES = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(specs=SPEC_LISTS, overrides=OVERRIDES)
 def test_no_key_runs_two_commands_and_no_key_is_lost_in_silence(
     specs: Sequence[Declaration], overrides: Mapping[str, str]
@@ -226,6 +229,7 @@ def test_no_key_runs_two_commands_and_no_key_is_lost_in_silence(
                 assert key in keymap.bindings[spec.name] or (spec.name, key) in lost
 
 
+@settings(deadline=None)
 @given(specs=SPEC_LISTS, overrides=OVERRIDES)
 def test_unknown_names_are_all_reported(specs: Sequence[Declaration], overrides: Mapping[str, str]) -> None:
     known = {spec.name for spec in specs}

@@ -48,7 +48,12 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("[nonsense]\nx = 1\n", 1, "'nonsense' is not a setting", ""),
         ("theme = \n", 1, "not valid TOML", "defaults are used"),
         ("api_key = 'sk-123'\n", 1, "is a secret", "SOPHIA_API_KEY"),
-        ("[[providers]]\nname = 'a'\nbase_url = 'http://a/v1'\n[[providers]]\nname = 'b'\n", 4, "is needed", "left out"),
+        (
+            "[[providers]]\nname = 'a'\nbase_url = 'http://a/v1'\n[[providers]]\nname = 'b'\n",
+            4,
+            "is needed",
+            "left out",
+        ),
         ("[[providers]]\nname = 'a'\nbase_url = 'http://a/v1'\nmax_attempts = 99\n", 4, "max_attempts", "default"),
     ],
 )
@@ -92,7 +97,8 @@ def test_no_file_stops_the_app(tmp_path_factory: pytest.TempPathFactory, content
 
 
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.text("abc'\"\\", max_size=3), lambda inner: st.lists(inner, max_size=2)
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text("abc'\"\\", max_size=3),
+    lambda inner: st.lists(inner, max_size=2),
 )
 
 

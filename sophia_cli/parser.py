@@ -1,0 +1,179 @@
+"""Command lines of the shell. Everything about arguments is here, so that `--help` loads nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NoReturn
+
+from sophia_cli.exits import usage_error
+
+if TYPE_CHECKING:
+    from sophia_cli.console import Console
+
+    Execute = Callable[[argparse.Namespace, Console], int]
+
+EPILOGUE = """exit codes: 0 done, 1 failed, 2 wrong use, 3 store trouble, 4 no provider answered,
+128+n ended by signal n (130 Ctrl-C, 143 SIGTERM). SOPHIA_HOME keeps everything in one folder."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains like the rest of SOPHIA does: one line and a hint."""
+
+    def error(self, message: str) -> NoReturn:
+        raise usage_error(message, f"See `{self.prog} --help`.")
+
+
+def _ask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", nargs="*", metavar="PROMPT", help="the question; `-` takes it from stdin alone")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--new", action="store_true", help="start a new session (the default, said aloud)")
+    which.add_argument("--continue", dest="latest", action="store_true", help="go on with the session used last")
+    which.add_argument("--session", metavar="ID", help="go on with this session")
+    which.add_argument("--no-save", action="store_true", help="keep nothing of it")
+    parser.add_argument("--system", metavar="TEXT", help="another system prompt, this once")
+    parser.add_argument("--model", metavar="M", help="another model, this once")
+    parser.add_argument("--provider", metavar="P", help="another provider, this once")
+    parser.add_argument("--verbose", action="store_true", help="reasoning and notices on stderr, also into a pipe")
+    _json(parser, "one JSON object a line for everything that happens")
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("lines", nargs="*", metavar="LINE", help="a command line, quoted as one word of the shell")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--continue", dest="latest", action="store_true", help="in the session used last")
+    which.add_argument("--session", metavar="ID", help="in this session")
+    parser.add_argument("--yes", action="store_true", help="also run what cannot be undone")
+    parser.add_argument("--verbose", action="store_true", help="reasoning and notices on stderr, also into a pipe")
+    _json(parser, "results as JSON, one line each")
+
+
+def _commands(parser: argparse.ArgumentParser) -> None:
+    _json(parser, "everything that is declared, as one array")
+
+
+def _sessions(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="list")
+    parser.add_argument("--limit", type=_count, default=200, metavar="N", help="how many at most (200)")
+    _json(parser, "an array, newest first")
+    actions = parser.add_subparsers(metavar="[show | search | rm]", parser_class=Parser)
+    show = actions.add_parser("show", help="print a conversation", allow_abbrev=False)
+    show.add_argument("id", metavar="ID", help="the session's id or the beginning of it")
+    search = actions.add_parser("search", help="search everything said", allow_abbrev=False)
+    search.add_argument("query", nargs="+", metavar="QUERY", help="any text")
+    search.add_argument("--limit", type=_count, default=argparse.SUPPRESS, metavar="N", help="how many at most")
+    remove = actions.add_parser("rm", help="delete a conversation", allow_abbrev=False)
+    remove.add_argument("id", metavar="ID", help="the session's id or the beginning of it")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    for name, chosen in (("show", show), ("search", search), ("rm", remove)):
+        chosen.set_defaults(action=name)
+        chosen.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+
+
+def _init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="ask nothing; SOPHIA_PASSPHRASE protects the store if set")
+    parser.add_argument("--recovery-key-file", metavar="F", help="a new file for the recovery key")
+
+
+def _keys(parser: argparse.ArgumentParser) -> None:
+    actions = ("list", "passphrase", "recovery")
+    parser.add_argument(
+        "action", nargs="?", choices=actions, default="list", help="list them (the default), or set one"
+    )
+    parser.add_argument(
+        "--recovery-key-file", metavar="F", help="a new file for the recovery key, instead of showing it"
+    )
+    _json(parser, "an array")
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--full", action="store_true", help="read the whole store and start the embedded model")
+    _json(parser, "one object with all checks")
+
+
+def _json(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("--json", action="store_true", help=meaning)
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and 0 < int(text) <= 1_000_000:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000000")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One subcommand: what `--help` says of it, its arguments, and the module whose `execute` carries it out."""
+
+    help: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    module: str
+    words: str = ""
+    """The positional argument that takes any number of words, with options between them."""
+
+    def load(self) -> Execute:
+        execute: Execute = importlib.import_module(self.module).execute
+        return execute
+
+
+SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
+    {
+        "ask": Entry("Ask something; the answer goes to stdout.", _ask, "sophia_cli.ask", "prompt"),
+        "run": Entry("Run command lines, such as 'chat.send \"hi\"'.", _run, "sophia_cli.run", "lines"),
+        "commands": Entry("List every command there is.", _commands, "sophia_cli.catalogue"),
+        "sessions": Entry("List, show, search and delete conversations.", _sessions, "sophia_cli.sessions"),
+        "init": Entry("Make the encrypted store before its first use.", _init, "sophia_cli.init"),
+        "keys": Entry("See and change what unlocks the store.", _keys, "sophia_cli.keys"),
+        "doctor": Entry("Check everything SOPHIA needs, and say how to mend it.", _doctor, "sophia_cli.doctor"),
+    }
+)
+
+
+def top_help() -> str:
+    """The text of `sophia --help`."""
+    width = max(map(len, SUBCOMMANDS)) + 2
+    return "\n".join(
+        [
+            "usage: sophia [--help | --version] [COMMAND …]",
+            "",
+            "A terminal-first AI workstation. Without a command, the terminal app starts.",
+            "",
+            *(f"  {name:<{width}}{entry.help}" for name, entry in SUBCOMMANDS.items()),
+            "",
+            "`sophia COMMAND --help` tells more about each of them.",
+            "",
+            EPILOGUE,
+        ]
+    )
+
+
+def parse(name: str, words: Sequence[str]) -> tuple[Entry, argparse.Namespace]:
+    """The subcommand and its arguments. Raises Quit; raises SystemExit when `--help` was printed."""
+    entry = _find(name)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = Parser(
+        prog=f"sophia {name}", description=entry.help, epilog=EPILOGUE, formatter_class=raw, allow_abbrev=False
+    )
+    entry.configure(parser)
+    if not entry.words:
+        return entry, parser.parse_args(list(words))
+    # What follows `--` is kept from the parser, whose treatment of it in a mixed line differs from version to version.
+    end = list(words).index("--") if "--" in words else len(words)
+    args = parser.parse_intermixed_args(list(words[:end]))
+    setattr(args, entry.words, [*getattr(args, entry.words), *words[end + 1 :]])
+    return entry, args
+
+
+def _find(name: str) -> Entry:
+    if entry := SUBCOMMANDS.get(name):
+        return entry
+    if name.startswith("-"):
+        raise usage_error(f"there is no option {name!r}", "See `sophia --help`.")
+    import difflib
+
+    near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
+    hint = f"Did you mean `sophia {near[0]}`?" if near else 'To ask something: sophia ask "…"'
+    raise usage_error(f"there is no command {name!r}", hint)

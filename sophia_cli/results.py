@@ -1,0 +1,104 @@
+"""Shows what a command returned: a plain table or text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sophia_cli.console import Console
+from sophia_core.sanitize import one_line
+
+CELL_CHARS = 60
+NOTHING = "-"
+
+
+def as_json(value: object) -> str:
+    """The value as one line of ASCII JSON; what JSON does not know becomes its text."""
+    return json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def show(value: object, console: Console) -> None:
+    """Prints a result for a person; None and an empty list print nothing on stdout."""
+    rows = _rows(value)
+    if rows:
+        console.out(table(list(rows[0]), [list(row.values()) for row in rows], console))
+    elif rows is not None:
+        if console.err_stream.terminal:
+            console.err("(none)\n")
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        pairs = _fields(value)
+        width = max(map(len, pairs))
+        console.out("".join(f"{name:<{width}}  {cell(name, each)}\n" for name, each in pairs.items()))
+    elif value is not None:
+        console.out(f"{value}\n")
+
+
+def _rows(value: object) -> list[dict[str, object]] | None:
+    """The fields of each dataclass in a list; None for anything else."""
+    if not isinstance(value, list | tuple):
+        return None
+    if all(dataclasses.is_dataclass(each) and not isinstance(each, type) for each in value):
+        return [_fields(each) for each in value]
+    return [{"value": each} for each in value]
+
+
+def _fields(value: Any) -> dict[str, object]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]], console: Console) -> str:
+    """Aligned columns, one row a line. Long cells are cut on a terminal only; a pipe gets all of them."""
+    limit = CELL_CHARS if console.out_stream.terminal else 100_000
+    cells = [[cell(name, value, limit) for name, value in zip(headings, row, strict=True)] for row in rows]
+    lines = [[name.upper().replace("_", " ") for name in headings], *cells]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    return "".join("  ".join(map(_pad, line, widths)).rstrip() + "\n" for line in lines)
+
+
+def cell(name: str, value: object, limit: int = 100_000) -> str:
+    """One value as one safe line. Fields that end in `_at` are times, in milliseconds since the epoch."""
+    match value:
+        case None | "" | ():
+            return NOTHING
+        case bool():
+            return "yes" if value else "no"
+        case int() if name.endswith("_at"):
+            return when(value)
+        case list() | tuple():
+            return one_line(", ".join(map(str, value)), limit)
+        case str() | int() | float() | Path():
+            return one_line(str(value), limit)
+        case _:
+            return one_line(as_json(value), limit)
+
+
+def when(milliseconds: int) -> str:
+    """The local time, to the minute."""
+    return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _width(text: str) -> int:
+    return sum(_columns(char) for char in text)
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))

@@ -1,0 +1,3 @@
+"""The version, where asking for it costs nothing; a test holds it equal to the one in `pyproject.toml`."""
+
+VERSION = "0.1.0"

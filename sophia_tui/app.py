@@ -1,0 +1,160 @@
+"""The terminal app: it composes panes, hands command lines to the core, and shows what the core tells."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.getters import query_one
+from textual.signal import Signal
+from textual.widgets import ContentSwitcher
+
+from sophia_core.events import Event
+from sophia_core.runtime import Runtime
+from sophia_tui.asking import Asking
+from sophia_tui.bindings import all_declarations, default_bindings, keymap_of
+from sophia_tui.commands import ScreenCommands
+from sophia_tui.completions import complete
+from sophia_tui.dialogs import Dialogs
+from sophia_tui.dispatcher import Dispatcher
+from sophia_tui.listener import Listener
+from sophia_tui.looks import Looks
+from sophia_tui.panes.chat import ChatPane
+from sophia_tui.panes.coming import COMING, ComingPane
+from sophia_tui.session_feed import SessionFeed
+from sophia_tui.status_feed import at_first
+from sophia_tui.widgets.panebar import PaneBar
+from sophia_tui.widgets.prompt import Prompt
+from sophia_tui.widgets.sessions import SessionList
+from sophia_tui.widgets.status import StatusBar
+
+if TYPE_CHECKING:
+    from backend_client.transport import Transport
+    from sophia_core.settings import Loaded
+
+
+class SophiaApp(App[int]):
+    """SOPHIA on a terminal."""
+
+    CSS_PATH = "sophia.tcss"
+    TITLE = "SOPHIA"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [*default_bindings()]
+
+    switcher = query_one("#panes", ContentSwitcher)
+    chat = query_one("#chat", ChatPane)
+    panebar = query_one(PaneBar)
+    status = query_one(StatusBar)
+
+    def __init__(self, loaded: Loaded, *, transport: Transport | None = None) -> None:
+        self.looks = Looks(loaded)
+        super().__init__()
+        self.loaded = loaded
+        self.specs = all_declarations()
+        self.keys = keymap_of(loaded.settings, self.specs)
+        self.runtime = Runtime(loaded, transport=transport)
+        self.runtime.registry.collect(ScreenCommands(self))
+        self.runtime.vault.asker = Asking(self)
+        self.dispatcher = Dispatcher(self)
+        self.feed, self.dialogs = SessionFeed(self), Dialogs(self)
+        self.events: Signal[Event] = Signal(self, "events")
+
+    def compose(self) -> ComposeResult:
+        yield PaneBar([("chat", "Chat"), *((each.id, each.title) for each in COMING)])
+        with ContentSwitcher(id="panes", initial="chat"):
+            yield ChatPane(sidebar=self.loaded.settings.screen.sidebar)
+        yield StatusBar()
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return self.looks.variable_defaults(self)
+
+    def on_mount(self) -> None:
+        self.looks.apply(self)
+        self.set_keymap({name: ",".join(keys) for name, keys in self.keys.bindings.items()})
+        self.chat.prompt.complete = lambda typed: complete(typed, self.runtime.registry, self.keys)
+        self.status.values = at_first(self.runtime)
+        self.runtime.bus.subscribe(self.events.publish)
+        self.events.subscribe(self, Listener(self).heard)
+        self.call_after_refresh(self.run_worker, self._begin(), name="begin")
+
+    async def _begin(self) -> None:
+        """Everything that is not needed for the first paint."""
+        await self.runtime.start()
+        self.looks.report(self)
+        self.runtime.prewarm()
+        for problem in self.keys.problems:
+            self.dispatcher.notice("warning", problem.message, problem.fix)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Commands on keys belong to the main screen: a dialog keeps its own keys."""
+        return len(self.screen_stack) == 1 if action == "dispatch" else True
+
+    def action_dispatch(self, name: str) -> None:
+        """Runs the command a key stands for."""
+        self.dispatcher.start(name)
+
+    def show_pane(self, name: str) -> None:
+        """Shows one of the four panes; an unvisited one is built now."""
+        if not self.switcher.query(f"#{name}"):
+            self.switcher.mount(ComingPane(next(each for each in COMING if each.id == name)))
+        self.switcher.current = self.panebar.current = name
+        if name == "chat":
+            self.chat.focus_prompt()
+        else:
+            self.set_focus(None)
+
+    @on(PaneBar.Chosen)
+    def _pane_chosen(self, event: PaneBar.Chosen) -> None:
+        self.show_pane(event.pane)
+
+    @on(Prompt.Submitted)
+    def _submitted(self, event: Prompt.Submitted) -> None:
+        self.dispatcher.submit(event.text)
+
+    @on(Prompt.DraftChanged)
+    def _draft_changed(self, event: Prompt.DraftChanged) -> None:
+        self.feed.keep_draft(event.text)
+
+    @on(ChatPane.CopyRequested)
+    def _copy(self, event: ChatPane.CopyRequested) -> None:
+        self.dispatcher.copy(event.text, event.what)
+
+    @on(SessionList.Opened)
+    def _session_chosen(self, event: SessionList.Opened) -> None:
+        self.dispatcher.start("session.open", event.session_id)
+
+    @on(SessionList.SearchRequested)
+    def _session_search(self, event: SessionList.SearchRequested) -> None:
+        self.feed.search(event.query)
+
+    @on(SessionList.DeleteRequested)
+    def _session_delete(self, event: SessionList.DeleteRequested) -> None:
+        self.dispatcher.start("session.delete", event.session_id)
+
+    @on(SessionList.RenameRequested)
+    def _session_rename(self, event: SessionList.RenameRequested) -> None:
+        self.dispatcher.rename(event.session_id)
+
+
+def run(loaded: Loaded) -> int:
+    """Runs the app until the person leaves; returns the exit code."""
+    return asyncio.run(_run(loaded))
+
+
+async def _run(loaded: Loaded) -> int:
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    app = SophiaApp(loaded)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # A closed terminal or a shutdown is a way to leave like any other: what is streaming is kept.
+        loop.add_signal_handler(number, app.exit, 128 + number)
+    try:
+        result = await app.run_async(mouse=loaded.settings.screen.mouse)
+    finally:
+        await app.runtime.close()
+    return int(app.return_code or 0) if result is None else result

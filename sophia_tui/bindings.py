@@ -1,0 +1,45 @@
+"""Keys, derived from the commands: a binding's id is the name of the command it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from textual.binding import Binding
+
+from sophia_core.commands import Declaration, declarations
+from sophia_core.keymap import RESERVED, Keymap, effective_keymap
+from sophia_core.runtime import COMMAND_OWNERS
+from sophia_tui.commands import ScreenCommands
+
+if TYPE_CHECKING:
+    from sophia_core.settings import Settings
+
+TAKEN = {key: why for key, why in RESERVED.items() if key != "ctrl+c"}
+"""Keys no command may take. Ctrl+C is a command of ours, so that it can copy, stop or say how to leave."""
+
+
+def all_declarations() -> list[Declaration]:
+    """Every command of the app, in the order they were declared."""
+    return [spec for owner in (*COMMAND_OWNERS, ScreenCommands) for _, spec in declarations(owner)]
+
+
+def default_bindings() -> list[Binding]:
+    """The default keys. They win over the focused widget, but for Esc, which closes what is open first."""
+    return [
+        Binding(
+            ",".join(spec.keys),
+            f"dispatch({spec.name!r})",
+            spec.help,
+            id=spec.name,
+            show=False,
+            priority="escape" not in spec.keys,
+        )
+        for spec in all_declarations()
+        if spec.keys
+    ]
+
+
+def keymap_of(settings: Settings, specs: Sequence[Declaration] | None = None) -> Keymap:
+    """The keys in force, and what is wrong with those the user set."""
+    return effective_keymap(specs or all_declarations(), settings.keys, TAKEN)

@@ -1,0 +1,135 @@
+"""The commands that need a screen. Imports nothing of Textual, so that a shell can list them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sophia_core.commands import command
+
+if TYPE_CHECKING:
+    from sophia_tui.app import SophiaApp
+
+
+class ScreenCommands:
+    """What a person can do with the panes, the prompt and the conversation on the screen."""
+
+    def __init__(self, app: SophiaApp) -> None:
+        self._app = app
+
+    def _has_text(self) -> str | None:
+        return None if self._app.chat.transcript.entries else "there is nothing in this conversation yet"
+
+    @command("view.chat", keys=("f2",), needs_app=True)
+    async def chat(self) -> None:
+        """Show the chat."""
+        self._app.show_pane("chat")
+
+    @command("view.voice", keys=("f3",), needs_app=True)
+    async def voice(self) -> None:
+        """Show personas and voice."""
+        self._app.show_pane("voice")
+
+    @command("view.swarm", keys=("f4",), needs_app=True)
+    async def swarm(self) -> None:
+        """Show the swarm of agents."""
+        self._app.show_pane("swarm")
+
+    @command("view.metrics", keys=("f5",), needs_app=True)
+    async def metrics(self) -> None:
+        """Show metrics."""
+        self._app.show_pane("metrics")
+
+    @command("view.sessions", keys=("ctrl+b",), needs_app=True)
+    async def sessions(self) -> None:
+        """Show or hide the list of sessions."""
+        self._app.chat.toggle_sidebar()
+
+    @command("view.find", keys=("ctrl+f",), slash="find", needs_app=True)
+    async def find(self) -> None:
+        """Find a session by its title or by what was said in it."""
+        self._app.chat.find()
+
+    @command("view.prompt", needs_app=True)
+    async def prompt(self) -> None:
+        """Go to the prompt."""
+        self._app.chat.focus_prompt()
+
+    @command("view.help", keys=("f1",), slash="help", needs_app=True)
+    async def help(self) -> None:
+        """Show every command and its key."""
+        await self._app.dialogs.help()
+
+    @command("view.palette", keys=("ctrl+p",), needs_app=True, palette=False)
+    async def palette(self) -> None:
+        """Find a command or a session and run or open it."""
+        await self._app.dialogs.palette()
+
+    @command("view.end", keys=("ctrl+end",), needs_app=True)
+    async def end(self) -> None:
+        """Go to the newest text and follow it."""
+        self._app.chat.transcript.follow()
+
+    @command("view.page_up", keys=("pageup",), needs_app=True, palette=False)
+    async def page_up(self) -> None:
+        """Scroll the conversation up."""
+        self._app.chat.transcript.scroll_page_up(animate=False)
+
+    @command("view.page_down", keys=("pagedown",), needs_app=True, palette=False)
+    async def page_down(self) -> None:
+        """Scroll the conversation down."""
+        self._app.chat.transcript.scroll_page_down(animate=False)
+
+    @command("message.previous", keys=("alt+up",), needs_app=True, enabled=_has_text)
+    async def previous_message(self) -> None:
+        """Select the message above."""
+        self._app.chat.transcript.select_previous()
+
+    @command("message.next", keys=("alt+down",), needs_app=True, enabled=_has_text)
+    async def next_message(self) -> None:
+        """Select the message below."""
+        self._app.chat.transcript.select_next()
+
+    @command("message.edit", keys=("ctrl+g",), slash="edit", needs_app=True, enabled=_has_text)
+    async def edit(self) -> None:
+        """Take the selected question, or the last one, back into the prompt to ask it again in other words."""
+        self._app.chat.edit_question()
+
+    @command("message.reasoning", keys=("alt+r",), needs_app=True, enabled=_has_text)
+    async def reasoning(self) -> None:
+        """Unfold or fold the reasoning of the selected answer, or of the last one."""
+        self._app.chat.toggle_reasoning()
+
+    @command("copy.message", keys=("ctrl+o",), slash="copy", needs_app=True, enabled=_has_text)
+    async def copy_message(self) -> None:
+        """Copy the selected message, or the last answer."""
+        self._app.chat.copy_message()
+
+    @command("copy.code", keys=("ctrl+y",), slash="code", needs_app=True, enabled=_has_text)
+    async def copy_code(self) -> None:
+        """Copy the selected code block, or the last one."""
+        self._app.chat.copy_code()
+
+    @command("theme.use", slash="theme", needs_app=True)
+    async def use_theme(self, name: str) -> str:
+        """Use a theme from now on."""
+        return self._app.looks.use(self._app, name)
+
+    @command("theme.choose", keys=("ctrl+t",), slash="themes", needs_app=True)
+    async def choose_theme(self) -> None:
+        """Choose a theme, seeing each one live."""
+        await self._app.looks.choose(self._app)
+
+    @command("app.screenshot", needs_app=True)
+    async def screenshot(self) -> str:
+        """Save a picture of the screen as SVG."""
+        return f"Saved {self._app.save_screenshot()}"
+
+    @command("app.interrupt", keys=("ctrl+c",), needs_app=True, palette=False)
+    async def interrupt(self) -> None:
+        """Copy what is selected, or stop the answer."""
+        await self._app.dialogs.interrupt()
+
+    @command("app.quit", keys=("ctrl+q",), slash="quit", needs_app=True)
+    async def quit(self) -> None:
+        """Leave SOPHIA; what is streaming is kept."""
+        self._app.exit(0)

@@ -1,0 +1,70 @@
+"""Help, the palette, and what Ctrl+C means now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sophia_core.sanitize import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sophia_tui.app import SophiaApp
+
+WRITING = (
+    ("/name WORDS…", "a command line in the prompt; the last text takes all the words that are left"),
+    ("name=value", "names a parameter; quote a value that has spaces"),
+    ("sophia run 'name …'", "the same line from a shell"),
+)
+
+
+class Dialogs:
+    """Opens the big dialogs. Their code is imported when they are first opened: not everyone opens them."""
+
+    def __init__(self, app: SophiaApp) -> None:
+        self._app = app
+
+    async def help(self) -> None:
+        """Every command, its key, and where files live."""
+        from sophia_tui.screens.help import HelpScreen
+
+        paths = self._app.runtime.paths
+        files = [
+            ("config", str(paths.config_file)),
+            ("themes", str(paths.themes_dir)),
+            ("store", str(paths.store_dir)),
+            ("log", str(paths.log_file)),
+        ]
+        sections = {"Writing command lines": WRITING, "Where files live": files}
+        await self._app.push_screen_wait(HelpScreen(self._app.specs, self._app.keys, sections))
+
+    async def palette(self) -> None:
+        """Commands and sessions in one list."""
+        from sophia_tui.palette import command_entries
+        from sophia_tui.screens.palette_screen import PaletteScreen
+
+        app = self._app
+        entries = command_entries(app.runtime.registry, app.keys, app.dispatcher.recent)
+        choice = await app.push_screen_wait(PaletteScreen(entries, self._session_titles))
+        if choice is None:
+            return
+        if choice.kind == "session":
+            app.dispatcher.start("session.open", choice.value)
+        elif choice.spec is not None:
+            app.dispatcher.choose(choice.spec)
+
+    async def _session_titles(self) -> Sequence[tuple[str, str]]:
+        if self._app.runtime.vault.store is None:
+            return []
+        sessions = await self._app.runtime.sessions.list(limit=2_000)
+        return [(each.id, one_line(each.title, 120)) for each in sessions]
+
+    async def interrupt(self) -> None:
+        """Copies the selection, else stops the answer, else says how to leave."""
+        app = self._app
+        if selected := app.screen.get_selected_text():
+            app.dispatcher.copy(selected, "selection")
+        elif app.runtime.chat.busy:
+            await app.runtime.chat.stop()
+        else:
+            app.dispatcher.say("Ctrl+Q leaves SOPHIA.")

@@ -1,0 +1,149 @@
+"""From a key, a choice or a line to a command, and from its end to what the person sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backend_client.errors import BackendError
+from local_store.errors import StoreError
+from sophia_core.cmdline import NAME
+from sophia_core.commands import BadArguments, CommandError, Declaration, NeedsConfirmation, UnknownCommand
+from sophia_core.events import NoticeLevel, TurnFinished
+from sophia_core.present import lines_of
+from sophia_core.sanitize import one_line, sanitize
+from sophia_tui.screens.ask_text import AskText
+from sophia_tui.screens.confirm import Confirm
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from textual.notifications import SeverityLevel
+
+    from sophia_tui.app import SophiaApp
+
+SEVERITY: dict[NoticeLevel, SeverityLevel] = {"info": "information", "warning": "warning", "error": "error"}
+MAX_TOAST = 400
+
+
+class Dispatcher:
+    """Runs commands as workers, one user action each."""
+
+    def __init__(self, app: SophiaApp) -> None:
+        self._app = app
+        self.recent: list[str] = []
+        """Commands run from the palette, newest first."""
+
+    def start(self, name: str, *args: object) -> None:
+        """Runs a command by name; returns at once."""
+
+        async def once(confirmed: bool) -> object:
+            return await self._app.runtime.run(name, *args, confirmed=confirmed)
+
+        self._app.run_worker(self._to_the_end(name, once), group="commands", exit_on_error=True)
+
+    def choose(self, spec: Declaration) -> None:
+        """Runs a command chosen from the palette, asking for what it needs first."""
+        self.recent = [spec.name, *(each for each in self.recent if each != spec.name)][:20]
+        self._app.run_worker(self._ask_and_run(spec), group="commands", exit_on_error=True)
+
+    async def _ask_and_run(self, spec: Declaration) -> None:
+        values: dict[str, object] = {}
+        for param in spec.params:
+            if param.required:
+                title = f"{spec.help.rstrip('.')} — {param.name}"
+                typed = await self._app.push_screen_wait(AskText(title))
+                if typed is None:
+                    return
+                values[param.name] = typed
+
+        async def once(confirmed: bool) -> object:
+            return await self._app.runtime.run(spec.name, confirmed=confirmed, **values)
+
+        await self._to_the_end(spec.name, once)
+
+    def submit(self, text: str) -> None:
+        """What was typed into the prompt: a question, or a command line after `/`."""
+        chat = self._app.chat
+        if self.is_command(text):
+
+            async def line(confirmed: bool) -> object:
+                return await self._app.runtime.dispatch(text, confirmed=confirmed)
+
+            self._app.run_worker(self._to_the_end(text.split()[0], line, typed=text), group="commands")
+        elif chat.editing:
+            edited = chat.editing
+            self._ask(lambda: self._app.runtime.run("chat.edit", edited, text))
+        else:
+            self._ask(lambda: self._app.runtime.run("chat.send", text))
+
+    def _ask(self, ask: Callable[[], Awaitable[object]]) -> None:
+        async def once(confirmed: bool) -> object:
+            return await ask()
+
+        self._app.run_worker(self._to_the_end("chat.send", once), group="commands")
+
+    def is_command(self, text: str) -> bool:
+        """Whether a line is a command: `/usr/bin is full` is a question, `/new` and `/nwe` are not."""
+        if not text.startswith("/") or "\n" in text.strip():
+            return False
+        first = text[1:].split(maxsplit=1)[:1]
+        return bool(first) and NAME.fullmatch(first[0]) is not None
+
+    async def _to_the_end(
+        self, name: str, once: Callable[[bool], Awaitable[object]], *, typed: str | None = None
+    ) -> None:
+        try:
+            try:
+                result = await once(False)
+            except NeedsConfirmation as question:
+                if not await self._app.push_screen_wait(Confirm(str(question), yes_label="Do it", dangerous=True)):
+                    return
+                result = await once(True)
+        except CommandError as error:
+            severity: NoticeLevel = "error" if isinstance(error, UnknownCommand | BadArguments) else "warning"
+            self.notice(severity, str(error), error.hint)
+        except (StoreError, BackendError) as error:
+            self.notice("error", str(error), error.hint)
+        else:
+            if typed is not None:
+                self._app.chat.prompt.accepted(typed)
+            self._show(name, result)
+
+    def _show(self, name: str, result: object) -> None:
+        if isinstance(result, str):
+            self.say(result)
+        elif isinstance(result, list):
+            self._app.show_pane("chat")
+            self._app.chat.say(name, lines_of(result))
+        elif isinstance(result, TurnFinished):
+            self._app.chat.focus_prompt()
+
+    def say(self, text: str) -> None:
+        """A short word about something that went well."""
+        self.notice("info", text)
+
+    def notice(self, level: NoticeLevel, text: str, hint: str = "") -> None:
+        """A word in the corner; errors stay longer."""
+        words = sanitize("\n".join(part for part in (text, hint) if part))
+        shown = words if len(words) <= MAX_TOAST else words[: MAX_TOAST - 1] + "…"
+        self._app.notify(shown, severity=SEVERITY[level], timeout=6 if level == "info" else 12, markup=False)
+
+    def copy(self, text: str, what: str) -> None:
+        """Puts text into the clipboard of the terminal, and says what was sent there."""
+        if not text:
+            self.notice("warning", f"There is no {what} to copy.")
+            return
+        self._app.copy_to_clipboard(text)
+        lines = text.count("\n") + 1
+        self.say(f"Sent {one_line(what, 40)} to the terminal's clipboard ({lines} line{'s' if lines > 1 else ''}).")
+
+    def rename(self, session_id: str) -> None:
+        """Asks for another title of a session."""
+
+        async def work() -> None:
+            await self._app.runtime.run("session.open", session_id)
+            title = await self._app.push_screen_wait(AskText("Title of this session"))
+            if title:
+                await self._app.runtime.run("session.rename", title)
+
+        self._app.run_worker(work(), group="commands")

@@ -1,0 +1,81 @@
+"""The line under an answer: who gave it, how it ended, what it took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sophia_core.sanitize import one_line
+from sophia_tui.transcript import Entry
+
+if TYPE_CHECKING:
+    from local_store import Message
+    from sophia_core.events import TurnFinished
+
+ENDINGS = {
+    "interrupted": "interrupted; /continue goes on",
+    "cancelled": "stopped; /continue goes on",
+    "partial": "cut short; /continue goes on",
+    "failed": "failed; Ctrl+R asks again",
+    "streaming": "being answered by another SOPHIA",
+}
+
+
+def footer_of(message: Message) -> str:
+    """The footer of an answer from the store."""
+    usage = message.usage
+    parts = _who(message.provider, message.model)
+    if usage:
+        parts.append(f"{usage.prompt_tokens}+{usage.completion_tokens} tokens")
+        parts += [_cost(usage.cost_usd)] if usage.cost_usd else []
+    return _ended(parts, message.status, message.finish_reason, message.error, "")
+
+
+def footer_of_turn(turn: TurnFinished) -> str:
+    """The footer of an answer that has just ended."""
+    parts = _who(turn.provider, turn.model)
+    if turn.completion_tokens is not None:
+        parts.append(f"{turn.prompt_tokens}+{turn.completion_tokens} tokens")
+        writing = turn.duration_s - (turn.first_token_s or 0.0)
+        if writing > 0.05 and turn.completion_tokens > 1:
+            parts.append(f"{turn.completion_tokens / writing:.0f} tok/s")
+    if turn.first_token_s is not None:
+        parts.append(f"first token {turn.first_token_s:.2f} s")
+    parts += [_cost(turn.cost_usd)] if turn.cost_usd else []
+    parts += [] if turn.saved else ["not saved yet"]
+    return _ended(parts, turn.status, turn.finish_reason, turn.error, turn.hint or "")
+
+
+def _who(provider: str | None, model: str | None) -> list[str]:
+    return [one_line(" · ".join(part for part in (provider, model) if part), 80)] if provider or model else []
+
+
+def _ended(parts: list[str], status: str, reason: str | None, error: str | None, hint: str) -> str:
+    if status in ENDINGS:
+        parts.append(ENDINGS[status])
+    elif reason == "length":
+        parts.append("reached its length limit; /continue goes on")
+    elif reason not in (None, "stop"):
+        parts.append(one_line(str(reason), 40))
+    if error and status in ("failed", "partial"):
+        parts.append(one_line(error, 200))
+        parts += [one_line(hint, 200)] if hint else []
+    return " · ".join(parts)
+
+
+def _cost(usd: float | None) -> str:
+    return f"${usd:.4f}" if usd is not None and usd < 0.1 else f"${usd or 0:.2f}"
+
+
+def entry_of(message: Message, branch: tuple[int, int] | None, text: str, reasoning: str) -> Entry:
+    """The transcript's entry for a message whose texts have been made safe for the screen."""
+    answer = message.role == "assistant"
+    return Entry(
+        id=message.id,
+        role="assistant" if answer else "user",
+        text=text,
+        reasoning=reasoning,
+        status=message.status,
+        label="SOPHIA" if answer else "You",
+        footer=footer_of(message) if answer else "",
+        branch=branch,
+    )

@@ -1,0 +1,87 @@
+"""What the app does with each event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sophia_core.events import (
+    AttemptFailed,
+    Event,
+    KeysChanged,
+    Notice,
+    ReasoningDelta,
+    SessionChanged,
+    SessionsChanged,
+    StoreStateChanged,
+    TextDelta,
+    TurnFinished,
+)
+from sophia_core.sanitize import one_line
+from sophia_tui.status_feed import after
+
+if TYPE_CHECKING:
+    from sophia_tui.app import SophiaApp
+
+WEAK = "Weak key: a file on this device unlocks your sessions. /passphrase protects them."
+RECOVERY = "No recovery key yet: /recovery shows one to write down, for the day all else is lost."
+
+
+class Listener:
+    """Hands events to the panes and keeps the status bar and the standing notices true."""
+
+    def __init__(self, app: SophiaApp) -> None:
+        self._app = app
+
+    def heard(self, event: Event) -> None:
+        """One event of the bus."""
+        app = self._app
+        if isinstance(event, TextDelta | ReasoningDelta):
+            app.chat.heard(event)
+            return
+        app.chat.heard(event)
+        app.status.values = after(app.status.values, event)
+        match event:
+            case Notice():
+                app.dispatcher.notice(event.level, event.text, event.hint)
+            case AttemptFailed() if event.retrying:
+                text = f"{event.provider}: {event.error} Trying again in {event.wait_s:.1f} s."
+                app.dispatcher.notice("warning", one_line(text, 300))
+            case SessionChanged():
+                app.feed.show(event.session_id)
+            case SessionsChanged():
+                app.feed.refresh()
+            case StoreStateChanged():
+                self._store(event)
+            case KeysChanged():
+                self._keys(event)
+            case TurnFinished():
+                app.chat.stop_editing()
+
+    def _keys(self, event: KeysChanged) -> None:
+        standing = self._app.chat.standing
+        if event.weak:
+            standing.say("weak", WEAK)
+        else:
+            standing.clear("weak")
+        if event.recovery_confirmed or event.weak:
+            standing.clear("recovery")
+        else:
+            standing.say("recovery", RECOVERY, "info")
+
+    def _store(self, event: StoreStateChanged) -> None:
+        standing = self._app.chat.standing
+        match event.state:
+            case "open":
+                standing.clear("store")
+                self._app.feed.opened()
+            case "unsaved":
+                standing.say("store", "Nothing is being saved: everything said is forgotten when you leave.", "error")
+                self._app.feed.opened()
+            case "full":
+                standing.say("store", one_line(f"Not saved: {event.detail} {event.hint}", 300), "error")
+            case "locked":
+                self._app.feed.unlock(event.detail)
+            case "failed":
+                self._app.feed.trouble(event.detail, event.hint)
+            case "opening" | "closed":
+                pass

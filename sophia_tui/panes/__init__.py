@@ -1,0 +1,1 @@
+"""The four panes: each is rebuilt from the store and from events, and knows no other pane."""

@@ -1,0 +1,206 @@
+"""The chat pane: sessions on the left, the conversation, the prompt."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.getters import query_one
+from textual.message import Message as TextualMessage
+
+from sophia_core.chat.history import title_of
+from sophia_core.events import (
+    Event,
+    ReasoningDelta,
+    SessionChanged,
+    TextDelta,
+    TurnFinished,
+    TurnStarted,
+)
+from sophia_core.sanitize import sanitize
+from sophia_tui.footers import entry_of, footer_of_turn
+from sophia_tui.screens.welcome import Welcome
+from sophia_tui.transcript import Entry, Transcript
+from sophia_tui.turns import TurnView
+from sophia_tui.widgets.prompt import Prompt
+from sophia_tui.widgets.sessions import SessionList
+from sophia_tui.widgets.standing import Standing
+
+if TYPE_CHECKING:
+    from local_store import Message
+
+SIDEBAR_FROM_COLUMNS = 100
+
+
+class ChatPane(Horizontal):
+    """Shows what events tell and asks the app for everything else."""
+
+    @dataclass
+    class CopyRequested(TextualMessage):
+        """The person wants this text in the clipboard."""
+
+        text: str
+        what: str
+
+    sessions = query_one("#sessions", SessionList)
+    transcript = query_one("#transcript", Transcript)
+    prompt = query_one("#prompt", Prompt)
+    standing = query_one("#standing", Standing)
+    welcome = query_one("#welcome", Welcome)
+
+    def __init__(self, *, sidebar: bool) -> None:
+        super().__init__(id="chat")
+        self._sidebar: bool | None = None if sidebar else False
+        """None follows the width; a person's choice stays."""
+        self.session_id: str | None = None
+        self.editing: str | None = None
+        """The question being asked again in other words."""
+
+    def compose(self) -> ComposeResult:
+        yield SessionList(id="sessions")
+        with Vertical(id="conversation"):
+            yield Welcome(id="welcome")
+            yield Transcript(id="transcript")
+            yield Standing(id="standing")
+            yield Prompt(id="prompt")
+
+    def on_mount(self) -> None:
+        self.turns = TurnView(self.transcript, time.monotonic)
+        self._show_welcome()
+        self.prompt.focus()
+
+    def on_resize(self) -> None:
+        self._fit_sidebar()
+
+    def _fit_sidebar(self) -> None:
+        wide = self.app.size.width >= SIDEBAR_FROM_COLUMNS
+        self.sessions.display = wide if self._sidebar is None else self._sidebar
+
+    def toggle_sidebar(self) -> None:
+        """Shows or hides the sessions, whatever the width."""
+        self._sidebar = not self.sessions.display
+        self._fit_sidebar()
+        if not self.sessions.display:
+            self.prompt.focus()
+
+    def find(self) -> None:
+        """Goes to the filter of the session list."""
+        self._sidebar = True
+        self._fit_sidebar()
+        self.sessions.action_filter()
+
+    def focus_prompt(self) -> None:
+        self.prompt.focus()
+
+    def heard(self, event: Event) -> None:
+        """Every event of the app comes through here."""
+        match event:
+            case TextDelta():
+                self.turns.text(event)
+            case ReasoningDelta():
+                self.turns.reasoning(event)
+            case TurnStarted():
+                self._turn_started(event)
+            case TurnFinished():
+                self.turns.finished(event)
+            case SessionChanged():
+                self.session_id = event.session_id
+
+    def _turn_started(self, event: TurnStarted) -> None:
+        self.session_id = event.session_id
+        self.turns.started(event, shown=True)
+        self._show_welcome()
+        self.prompt.accepted(event.question)
+
+    def show_session(self, session_id: str | None, shown: list[tuple[Message, tuple[int, int] | None]]) -> None:
+        """Rebuilds the conversation from the store; the running turn is laid over what the store knows of it."""
+        self.session_id = session_id
+        live, last = self.turns.live, self.turns.last
+        entries = []
+        streaming = None
+        for message, branch in shown:
+            if live and message.id == live.started.answer_id:
+                streaming = live.entry(branch)
+                continue
+            entry = entry_of(message, branch, sanitize(message.text), sanitize(message.reasoning))
+            if last and message.id == last.answer_id and message.status == "streaming":
+                entry = replace(entry, text=sanitize(last.text), status=last.status, footer=footer_of_turn(last))
+            entries.append(entry)
+        self.transcript.show(entries)
+        if streaming:
+            self.transcript.begin(streaming)
+        self.transcript.follow()
+        self._show_welcome()
+
+    def say(self, title: str, lines: list[str]) -> None:
+        """Shows a command's answer inside the conversation; it is not part of it."""
+        text = "\n".join([title, *(f"  {line}" for line in lines)]) if lines else f"{title}: nothing"
+        self.transcript.append(Entry(id=f"notice-{time.monotonic_ns()}", role="notice", text=sanitize(text)))
+        self.transcript.follow()
+        self._show_welcome()
+
+    def _show_welcome(self) -> None:
+        empty = not self.transcript.entries
+        self.welcome.display = empty
+        self.transcript.display = not empty
+
+    def edit_question(self) -> None:
+        """Takes the selected or last question into the prompt."""
+        questions = [entry for entry in self.transcript.entries if entry.role == "user"]
+        chosen = self.transcript.selected_entry
+        entry = chosen if chosen and chosen.role == "user" else (questions[-1] if questions else None)
+        if entry:
+            self.editing = entry.id
+            self.prompt.put(entry.text)
+            self.prompt.focus()
+            self.standing.say(
+                "editing", f"Asking again: “{title_of(entry.text, 40)}” · Enter sends, Esc gives up", "info"
+            )
+
+    def stop_editing(self) -> bool:
+        """Gives up editing a question; False when none was being edited."""
+        was = self.editing is not None
+        self.editing = None
+        self.standing.clear("editing")
+        return was
+
+    def toggle_reasoning(self) -> None:
+        """Of the selected answer, or the last."""
+        if entry := self._answer():
+            self.transcript.toggle_reasoning(entry.id)
+
+    def copy_message(self) -> None:
+        entry = self.transcript.selected_entry or self._answer()
+        if entry:
+            self.post_message(self.CopyRequested(entry.text, "question" if entry.role == "user" else "answer"))
+
+    def copy_code(self) -> None:
+        code = self.transcript.selected_code() or self.transcript.last_code()
+        self.post_message(self.CopyRequested(code[1] if code else "", "code block"))
+
+    def _answer(self) -> Entry | None:
+        chosen = self.transcript.selected_entry
+        if chosen and chosen.role == "assistant":
+            return chosen
+        return next((e for e in reversed(self.transcript.entries) if e.role == "assistant"), None)
+
+    @on(Welcome.Chosen)
+    def _sample_chosen(self, event: Welcome.Chosen) -> None:
+        self.prompt.put(event.text)
+        self.prompt.focus()
+
+    @on(SessionList.Dismissed)
+    def _list_left(self) -> None:
+        self.prompt.focus()
+
+    @on(Transcript.CopyRequested)
+    def _block_copied(self, event: Transcript.CopyRequested) -> None:
+        self.post_message(self.CopyRequested(event.text, event.what))
+
+    @on(Transcript.EditRequested)
+    def _edit_asked(self, event: Transcript.EditRequested) -> None:
+        self.edit_question()

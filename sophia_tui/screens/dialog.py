@@ -1,0 +1,159 @@
+"""What every dialog shares: a box in the middle that still works on 20 by 5 cells, plain text only, Esc leaves."""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from sophia_core.sanitize import sanitize
+
+Result = TypeVar("Result")
+
+
+def plain(text: str) -> Content:
+    """Text from anywhere as content that is neither markup nor anything a terminal obeys."""
+    return Content(sanitize(text))
+
+
+class Choice(Button, inherit_css=False):
+    """A button one line high, so that a dialog's choices fit beside each other at 80 columns."""
+
+    DEFAULT_CSS = """
+    Choice {
+        width: auto;
+        height: 1;
+        padding: 0 1;
+        margin: 0 1 0 0;
+        text-align: center;
+        background: $panel;
+        color: $foreground;
+        pointer: pointer;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
+        &:hover { text-style: underline; }
+        &.-error { color: $text-error; }
+        &.-primary { color: $text-primary; }
+        &:disabled { color: $text-disabled; }
+        &:focus {
+            background: $block-cursor-background;
+            color: $block-cursor-foreground;
+            text-style: bold;
+        }
+        &.-error:focus { background: $error; color: $button-color-foreground; }
+        &:ansi { text-style: bold; }
+        &:ansi:focus { text-style: bold reverse; }
+    }
+    """
+
+    def __init__(self, label: str, id: str, variant: str = "default") -> None:
+        """`variant` is "default", "primary" for what most people want, or "error" for what destroys something."""
+        super().__init__(plain(label), id=id, compact=True)
+        self.set_class(variant == "primary", "-primary")
+        self.set_class(variant == "error", "-error")
+
+
+class Choices(Horizontal):
+    """A row of choices; the arrow keys move along it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,up", "app.focus_previous", show=False),
+        Binding("right,down", "app.focus_next", show=False),
+    ]
+
+
+class Line(Static):
+    """A line of plain text that takes no room while it is empty."""
+
+    DEFAULT_CSS = "Line.-empty { display: none; }"
+
+    def __init__(self, text: str = "", *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(plain(text), id=id, classes=classes, markup=False)
+        self.set_class(not text, "-empty")
+
+    def say(self, text: str) -> None:
+        """Shows this text, or nothing."""
+        self.update(plain(text))
+        self.set_class(not text, "-empty")
+
+
+class SecretInput(Input):
+    """A masked field that never gives its text to the clipboard."""
+
+    LONGEST = 1024
+
+    def __init__(self, id: str, placeholder: str = "") -> None:
+        super().__init__(id=id, placeholder=placeholder, password=True, max_length=self.LONGEST)
+
+    def action_copy(self) -> None:
+        """Copies nothing: a secret stays in its field."""
+
+    def action_cut(self) -> None:
+        """Cuts nothing: a secret stays in its field."""
+
+
+class Box(VerticalScroll, can_focus=False):
+    """The dialog's frame; it scrolls when the terminal is too small for it."""
+
+
+class Dialog(ModalScreen[Result]):
+    """A modal screen whose box shrinks to the terminal. Subclasses give `compose_box`; Esc dismisses with None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave", show=False)]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-roomy")]  # noqa: RUF012 - Textual's own declaration
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012
+
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+        background: $background 60%;
+        Box {
+            width: 74;
+            max-width: 96%;
+            height: auto;
+            max-height: 100%;
+            background: $surface;
+            border: round $border;
+            padding: 1 2;
+        }
+        .title { text-style: bold; color: $text-primary; width: 100%; }
+        .text { width: 100%; margin: 1 0 0 0; }
+        .label { width: 100%; margin: 1 0 0 0; color: $text-muted; }
+        .note { width: 100%; color: $text-muted; }
+        .trouble { width: 100%; color: $text-error; }
+        .keys { width: 100%; margin: 1 0 0 0; color: $text-muted; }
+        Choices { width: 100%; height: auto; margin: 1 0 0 0; }
+        Input { background: $panel; border: none; border-left: outer $border-blurred; height: 1; padding: 0 1; }
+        Input:focus { border: none; border-left: outer $border; background-tint: $foreground 8%; }
+        &.-narrow Box, &.-short Box { width: 100%; max-width: 100%; padding: 0 1; }
+        &.-short Box { border: none; height: 100%; }
+        &.-short .keys, &.-narrow .keys { display: none; }
+        &.-short .text, &.-short .label, &.-short Choices { margin: 0; }
+        &.-narrow Choices { layout: vertical; }
+        &.-ascii Box { border: ascii $border; }
+        &.-ascii Input { border: none; }
+        &.-ascii.-short Box { border: none; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The box with what the subclass puts in it."""
+        with Box(id="box"):
+            yield from self.compose_box()
+
+    def compose_box(self) -> ComposeResult:
+        """What stands in the box, from top to bottom."""
+        yield from ()
+
+    def on_mount(self) -> None:
+        """Follows the app where the locale has no line-drawing characters."""
+        self.set_class(self.app.has_class("-ascii"), "-ascii")
+
+    def action_leave(self) -> None:
+        """Leaves without an answer."""
+        self.dismiss(None)

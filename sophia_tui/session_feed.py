@@ -1,0 +1,146 @@
+"""Fills the chat pane from the store, in workers: the list, the conversation, drafts and history."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from local_store.errors import StoreError
+from sophia_core.commands import CommandError
+from sophia_core.present import ago
+from sophia_core.sanitize import one_line, sanitize
+from sophia_tui.screens.store_trouble import StoreTrouble
+from sophia_tui.screens.unlock import Unlock
+from sophia_tui.widgets.sessions import HitRow, SessionRow
+
+if TYPE_CHECKING:
+    from local_store import Hit
+    from sophia_tui.app import SophiaApp
+
+
+class SessionFeed:
+    """Reads what the pane shows. Nothing here blocks the loop; a newer read replaces an older one."""
+
+    def __init__(self, app: SophiaApp) -> None:
+        self._app = app
+
+    def opened(self) -> None:
+        """The store is open: everything that comes from it can be shown."""
+        self.refresh()
+        self._app.run_worker(self._prompt_memory(), group="prompt", exclusive=True)
+
+    def show(self, session_id: str | None) -> None:
+        """Rebuilds the conversation."""
+        self._app.run_worker(self._show(session_id), group="conversation", exclusive=True)
+
+    async def _show(self, session_id: str | None) -> None:
+        chat, runtime = self._app.chat, self._app.runtime
+        shown = await runtime.sessions.shown(session_id) if session_id else []
+        chat.show_session(session_id, shown)
+        self.refresh()
+        await self._draft(session_id)
+
+    def refresh(self) -> None:
+        """Reads the list of sessions again."""
+        self._app.run_worker(self._refresh(), group="sessions", exclusive=True)
+
+    async def _refresh(self) -> None:
+        app = self._app
+        if app.runtime.vault.store is None:
+            return
+        now, live = int(time.time() * 1000), app.chat.turns.live
+        rows = [
+            SessionRow(
+                id=each.id,
+                title=one_line(each.title, 120),
+                subtitle=f"{ago(each.updated_at, now)} · {each.message_count}",
+                current=each.id == app.chat.session_id,
+                mark="●" if live and live.started.session_id == each.id else None,
+            )
+            for each in await app.runtime.sessions.list(limit=10_000)
+        ]
+        app.chat.sessions.show(rows)
+
+    def search(self, query: str) -> None:
+        """Shows where something was said; an empty query brings the list back."""
+        self._app.run_worker(self._search(query), group="search", exclusive=True)
+
+    async def _search(self, query: str) -> None:
+        if not query.strip():
+            await self._refresh()
+            return
+        hits = await self._app.runtime.sessions.search(query)
+        self._app.chat.sessions.show_hits([_row(hit) for hit in hits])
+
+    async def _prompt_memory(self) -> None:
+        self._app.chat.prompt.recent = await self._app.runtime.drafts.recent_prompts()
+        await self._draft(self._app.chat.session_id)
+
+    async def _draft(self, session_id: str | None) -> None:
+        """What was typed in this session and not sent; never over what is being typed now."""
+        draft = await self._app.runtime.drafts.load(session_id)
+        if draft and not self._app.chat.prompt.text:
+            self._app.chat.prompt.load_text(draft)
+
+    def keep_draft(self, text: str) -> None:
+        """Keeps what is typed and not sent."""
+        self._app.run_worker(
+            self._app.runtime.drafts.save(self._app.chat.session_id, text), group="draft", exclusive=True
+        )
+
+    def unlock(self, detail: str) -> None:
+        """Asks for what opens the store."""
+        self._app.run_worker(self._unlock(detail), group="unlock", exclusive=True)
+
+    async def _unlock(self, detail: str) -> None:
+        if any(isinstance(screen, Unlock) for screen in self._app.screen_stack):
+            return
+        vault = self._app.runtime.vault
+
+        async def passphrase(typed: str) -> str | None:
+            return None if await vault.unlock(passphrase=typed) else vault.detail
+
+        async def recovery(typed: str) -> str | None:
+            return None if await vault.unlock(recovery_key=typed) else vault.detail
+
+        how: str | None = await self._app.push_screen_wait(Unlock(detail, passphrase, recovery))
+        self._after(how)
+
+    def trouble(self, detail: str, hint: str) -> None:
+        """Says why the store cannot be opened and what can be done."""
+        self._app.run_worker(self._trouble(detail, hint), group="unlock", exclusive=True)
+
+    async def _trouble(self, detail: str, hint: str) -> None:
+        choice = await self._app.push_screen_wait(StoreTrouble(detail, hint=hint))
+        if choice == "retry":
+            await self._app.runtime.vault.open()
+        else:
+            self._after(choice)
+
+    def _after(self, choice: str | None) -> None:
+        if choice == "quit":
+            self._app.exit(0)
+        elif choice == "unsaved":
+            self._app.run_worker(self._unsaved(), group="unlock")
+
+    async def _unsaved(self) -> None:
+        try:
+            await self._app.runtime.vault.open_unsaved()
+        except (StoreError, CommandError, OSError) as error:
+            self._app.dispatcher.notice("error", f"There is nowhere to keep even this: {error}")
+
+
+def _row(hit: Hit) -> HitRow:
+    parts: list[tuple[str, bool]] = []
+    at = 0
+    for start, end in hit.matches:
+        parts += [(_flat(hit.snippet[at:start]), False), (_flat(hit.snippet[start:end]), True)]
+        at = end
+    parts.append((_flat(hit.snippet[at:]), False))
+    shown = tuple(part for part in parts if part[0])
+    return HitRow(hit.session_id, hit.message_id, one_line(hit.session_title, 120), shown)
+
+
+def _flat(text: str) -> str:
+    """Safe and on one line, its spaces kept: the parts are put together again."""
+    return sanitize(text).replace("\n", " ").replace("\t", " ")

@@ -1,0 +1,491 @@
+"""One entry laid out in parts. Parts far from the screen have only an estimated height."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any
+
+from .code import CODE, Lexers
+from .entry import Entry
+from .fence import Fence
+from .ink import BLANK, BOLD, Copy, Glyphs, Ink, Line, Run, Toggle
+from .splitter import Block, Splitter, split
+from .typeset import Typesetter
+from .wrap import fit, wrap
+
+CODE_ROWS = 40
+"""Lines of a fence in one part."""
+LATER, LATER_LINES = 24_000, 1_000
+"""Characters and lines of an answer beyond which it is cut into blocks in the background."""
+REASON_PIECE = 1_500
+"""Characters of reasoning in one part."""
+
+_SPEAKERS = {"user": "You", "assistant": "SOPHIA", "notice": "Notice"}
+_ENDINGS = {
+    "interrupted": "interrupted",
+    "cancelled": "stopped",
+    "failed": "failed",
+    "partial": "incomplete",
+    "queued": "waiting",
+}
+
+
+class Sheet:
+    """What layout depends on: the width, the glyphs and the lexers."""
+
+    def __init__(
+        self, width: int, glyphs: Glyphs, lexers: Lexers, cut_later: Callable[[EntryView], None] | None = None
+    ) -> None:
+        """`cut_later` is asked to cut a very long text into blocks elsewhere and to call `take_blocks`."""
+        self.cut_later = cut_later
+        self.width = max(1, width)
+        self.glyphs = glyphs
+        self.lexers = lexers
+        self.margin = 2 if self.width >= 12 else 0
+        self.room = max(1, self.width - self.margin - (1 if self.width >= 30 else 0))
+        self.setter = Typesetter(self.room, glyphs, lexers)
+
+
+@dataclass(slots=True)
+class Part:
+    """A run of rows that is laid out in one go."""
+
+    kind: str
+    """``head``, ``reason``, ``block``, ``code``, ``plain`` or ``foot``."""
+    height: int
+    """Rows; an estimate until `rows` is there."""
+    rows: list[Line] | None = None
+    block: Block | None = None
+    text: str = ""
+    start: int = 0
+    """First line of the fence."""
+    end: int = 0
+    gap: int = 0
+
+
+def estimate(block: Block, width: int) -> int:
+    """About how many rows a block takes."""
+    source = block.source.strip("\n")
+    rows = source.count("\n") + 1 + len(source) // max(8, width)
+    return max(1, rows)
+
+
+class EntryView:
+    """The parts of one entry at the sheet's width."""
+
+    def __init__(self, entry: Entry, sheet: Sheet, *, first: bool) -> None:
+        self.entry = entry
+        self.sheet = sheet
+        self.first = first
+        self.parts: list[Part] | None = None
+        self.open_reasoning = False
+        self.env: dict[str, Any] = {}
+        self.stream: Splitter | None = None
+        self.thought: float | None = None
+        """Seconds between the first reasoning and the first text, when it was seen."""
+        self._thinking_since: float | None = None
+        self._words = len(entry.reasoning.split())
+        self._blocks: list[Block] | None = None
+        self._closed = 0
+        self._tops: list[int] | None = None
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._guess = self._estimate()
+
+    # -- heights
+
+    @property
+    def height(self) -> int:
+        """Rows of the entry; exact where it was laid out."""
+        return self.tops[-1] if self.parts is not None else self._guess
+
+    @property
+    def tops(self) -> list[int]:
+        """First row of each part, and the height."""
+        if self._tops is None:
+            self._tops = list(accumulate([part.height for part in self.parts or []], initial=0))
+        return self._tops
+
+    def _estimate(self) -> int:
+        text = self.entry.text
+        return 3 + text.count("\n") + len(text) // self.sheet.room + (1 if self.entry.reasoning else 0)
+
+    def rows(self, part: Part) -> list[Line]:
+        """The part's rows, laid out now if need be."""
+        if part.rows is None:
+            part.rows = [*([BLANK] * part.gap), *self._lay_out(part)]
+            if len(part.rows) != part.height:
+                part.height = len(part.rows)
+                self._tops = None
+        return part.rows
+
+    def fit_to(self, sheet: Sheet) -> None:
+        """Forget everything that depends on the width."""
+        self.sheet = sheet
+        self._tops = None
+        if self.parts is not None:
+            self.parts = None
+            self.prepare()
+        self._guess = self._estimate()
+
+    def restyle(self, language: str) -> None:
+        """A lexer has come: lay the code of this language out again."""
+        for part in self.parts or []:
+            block = part.block
+            if part.kind == "code" and block is not None and block.fence is not None:
+                if block.fence.language.lower() == language.lower():
+                    part.rows = None
+            elif block is not None and part.rows is not None and language in block.source:
+                part.rows = None
+
+    # -- parts
+
+    def prepare(self) -> None:
+        """Cut the entry into parts. Nothing is laid out but the head and the foot."""
+        if self.parts is not None:
+            return
+        self._closed = 0
+        parts = [self._exact(Part("head", 1), self._head())]
+        parts.extend(self._reason_parts())
+        self.parts = parts
+        if self.entry.role == "assistant":
+            if self.stream is not None:
+                self._grow_parts()
+                return
+            if self._blocks is None and self.sheet.cut_later is not None and _is_long(self.entry.text):
+                parts.append(self._exact(Part("wait", 1), [Line(((self.sheet.glyphs.ellipsis, Ink("footer")),))]))
+                self.sheet.cut_later(self)
+            elif self._blocks is None:
+                self._blocks, self.env = split(self.entry.text)
+            for block in self._blocks or []:
+                parts.extend(self._block_parts(block))
+        elif self.entry.text:
+            parts.append(Part("plain", 1, text=self.entry.text))
+        parts.append(self._exact(Part("foot", 0), self._foot()))
+        self._tops = None
+
+    def _exact(self, part: Part, rows: list[Line]) -> Part:
+        part.rows, part.height = rows, len(rows)
+        return part
+
+    def _block_parts(self, block: Block) -> Iterator[Part]:
+        fence = block.fence if block.kind == "fence" else None
+        if fence is None:
+            yield Part("block", estimate(block, self.sheet.room) + block.gap, block=block, gap=block.gap)
+            return
+        count = len(fence.lines) + (1 if fence.partial else 0)
+        for start in range(0, max(1, count), CODE_ROWS):
+            end = min(count, start + CODE_ROWS)
+            gap = block.gap if start == 0 else 0
+            height = end - start + gap + (1 if start == 0 else 0)
+            yield Part("code", height, block=block, start=start, end=end, gap=gap)
+
+    def _lay_out(self, part: Part) -> list[Line]:
+        if part.kind == "code" and part.block is not None and part.block.fence is not None:
+            return self._code_rows(part.block.fence, part.start, part.end)
+        if part.kind == "plain":
+            return self.sheet.setter.plain(part.text, Ink(self.entry.role))
+        if part.kind == "reason":
+            return self._reason_rows(part.text)
+        if part.block is not None:
+            return self.sheet.setter.lines(part.block, self.env)
+        return []
+
+    def _code_rows(self, fence: Fence, start: int, end: int) -> list[Line]:
+        setter = self.sheet.setter
+        colours = fence.colours
+        rows: list[Line] = []
+        if start == 0:
+            rows.append(setter.code_label(fence.language, Copy("", "code")))
+        for index in range(start, min(end, len(fence.lines))):
+            text = fence.lines[index]
+            runs = colours[index] if colours else setter.lexers.line(fence.language, text)
+            rows.extend(setter.code_line(text, runs))
+        if end > len(fence.lines) and fence.partial:
+            rows.extend(setter.code_line(fence.partial, ((fence.partial, CODE),)))
+        return rows
+
+    def _head(self) -> list[Line]:
+        entry = self.entry
+        role = "error" if entry.attention else f"{entry.role}-name"
+        name = entry.label or _SPEAKERS[entry.role]
+        branch = f"  {entry.branch[0]}/{entry.branch[1]}" if entry.branch and entry.branch[1] > 1 else ""
+        name = fit(name, max(1, self.sheet.room - len(branch)), self.sheet.glyphs.ellipsis)
+        runs: tuple[Run, ...] = ((name, Ink(role, BOLD)),)
+        if branch and len(branch) < self.sheet.room:
+            runs = (*runs, (branch, Ink("footer")))
+        return [*([] if self.first else [BLANK]), Line(runs, copy_lead="")]
+
+    def _foot(self) -> list[Line]:
+        ending = _ENDINGS.get(self.entry.status, "")
+        rows: list[Line] = []
+        glyph = self.sheet.glyphs.dot
+        for text, role in ((ending, "error"), (self.entry.footer, "footer")):
+            if text:
+                shown = f"{glyph} {text}" if role == "error" else text
+                for runs, joiner in wrap([(shown.replace("\n", " "), Ink(role))], self.sheet.room, self.sheet.room):
+                    rows.append(Line(tuple(runs), joiner=joiner))
+        return rows
+
+    # -- reasoning
+
+    def toggle_reasoning(self) -> None:
+        """Open or close the reasoning."""
+        self.open_reasoning = not self.open_reasoning
+        if self.parts is not None:
+            self.parts[1 : 1 + self._reason_count()] = self._reason_parts()
+            self._tops = None
+
+    def _reason_count(self) -> int:
+        return sum(1 for part in self.parts or [] if part.kind == "reason" or part.kind == "thought")
+
+    def _reason_parts(self) -> list[Part]:
+        reasoning = self.entry.reasoning
+        if not reasoning.strip():
+            return []
+        parts = [self._exact(Part("thought", 1), [self._thought()])]
+        if self.open_reasoning:
+            parts.extend(Part("reason", 1 + len(text) // self.sheet.room, text=text) for text in _pieces(reasoning))
+        return parts
+
+    def _thought(self) -> Line:
+        glyphs = self.sheet.glyphs
+        words = self._words
+        thinking = self.stream is not None and self.thought is None
+        spent = f" for {self.thought:.0f} s" if self.thought is not None else ""
+        said = ("Thinking" if thinking else f"Thought{spent}") + f" {glyphs.dot} {words} words"
+        mark = glyphs.open if self.open_reasoning else glyphs.closed
+        ink = Ink("reasoning", action=Toggle(self.entry.id))
+        return Line(((fit(f"{mark} {said}", self.sheet.room, ""), ink),))
+
+    def _reason_rows(self, text: str) -> list[Line]:
+        ink = Ink("reasoning")
+        bar = self.sheet.glyphs.quote + " "
+        lead = len(bar) if self.sheet.room > 8 else 0
+        rows: list[Line] = []
+        for row in text.rstrip("\n").split("\n"):
+            for runs, joiner in wrap(
+                [(row.replace("\t", "    "), ink)], self.sheet.room - lead, self.sheet.room - lead
+            ):
+                marked = ((bar, ink), *runs) if lead else tuple(runs)
+                rows.append(Line(marked, lead=lead, joiner=joiner))
+        return rows
+
+    # -- streaming
+
+    def begin(self) -> None:
+        """Text will arrive from now on."""
+        self.stream = Splitter()
+        self.parts = None
+        if self.entry.text:
+            self._text.append(self.entry.text)
+            self.stream.feed(self.entry.text)
+        self.prepare()
+
+    def feed(self, text: str, reasoning: str) -> None:
+        """Take in what arrived since the last frame."""
+        if self.stream is None:
+            return
+        if reasoning:
+            self._think(reasoning)
+        if text:
+            if self._thinking_since is not None and self.thought is None:
+                self.thought = time.monotonic() - self._thinking_since
+                self._show_reasoning()
+            self._text.append(text)
+            self.stream.feed(text)
+            self.prepare()
+            self._grow_parts()
+
+    def _think(self, reasoning: str) -> None:
+        if self._thinking_since is None:
+            self._thinking_since = time.monotonic()
+        before = self.entry.reasoning
+        goes_on = bool(before) and not before[-1].isspace() and not reasoning[0].isspace()
+        self._words += len(reasoning.split()) - (1 if goes_on else 0)
+        self.entry = replace(self.entry, reasoning=before + reasoning)
+        self._show_reasoning()
+
+    def _show_reasoning(self) -> None:
+        self.prepare()
+        assert self.parts is not None
+        count = self._reason_count()
+        kept = {part.text: part for part in self.parts[1 : 1 + count] if part.kind == "reason"}
+        fresh = self._reason_parts()
+        self.parts[1 : 1 + count] = [kept.get(part.text, part) if part.kind == "reason" else part for part in fresh]
+        self._tops = None
+
+    def _grow_parts(self) -> None:
+        """Bring the parts up to the splitter: add closed blocks, lay the open text out again."""
+        parts, stream = self.parts, self.stream
+        assert parts is not None and stream is not None
+        parts_before = 1 + self._reason_count()
+        body = parts[parts_before:]
+        open_code: list[Part] = []
+        while body and _is_open(body[-1]):
+            part = body.pop()
+            if part.kind == "code":
+                open_code.insert(0, part)
+        for block in stream.blocks[self._closed :]:
+            if block.fence is not None and open_code and _fence(open_code[0]) is block.fence:
+                self._close_code(open_code, block)
+                body.extend(open_code)
+                open_code = []
+            else:
+                body.extend(self._block_parts(block))
+        self._closed = len(stream.blocks)
+        self.env = stream.env
+        if stream.fence is not None:
+            body.extend(self._open_code(stream.fence, open_code))
+        else:
+            for block in stream.pending():
+                part = Part("block", 0, block=block, gap=block.gap, end=-1)
+                if block.kind == "fence" and block.fence is not None:
+                    part = Part("code", 0, block=block, gap=block.gap, end=len(block.fence.lines) + 1, start=0)
+                    block.source = ""
+                self.rows(part)
+                body.append(part)
+        parts[parts_before:] = body
+        self._tops = None
+
+    def _open_code(self, fence: Fence, old: list[Part]) -> list[Part]:
+        """Parts of the fence being written; only the last one changes, and only by its new lines."""
+        if not old or _fence(old[0]) is not fence:
+            gap = 1 if self._closed else 0
+            block = Block("fence", "", gap=gap, fence=fence)
+            old = [Part("code", 1 + gap, block=block, gap=gap)]
+        block_ = old[0].block
+        count = len(fence.lines)
+        while True:
+            last = old[-1]
+            end = min(count, last.start + CODE_ROWS)
+            if end < count and last.end == last.start:
+                # A whole part arrived at once: it is laid out when it is seen.
+                last.rows, last.end = None, end
+                last.height = end - last.start + (1 + last.gap if last.start == 0 else 0)
+            else:
+                self._extend_code(fence, last, end, partial=end == count)
+            if end == count:
+                return old
+            old.append(Part("code", 0, block=block_, start=end, end=end, rows=[]))
+
+    def _extend_code(self, fence: Fence, part: Part, end: int, *, partial: bool) -> None:
+        setter = self.sheet.setter
+        if part.rows is None:
+            part.end, part.text = part.start, ""
+            part.rows = [*([BLANK] * part.gap)]
+            if part.start == 0:
+                part.rows.append(setter.code_label(fence.language, Copy("", "code")))
+            part.height = len(part.rows)
+        rows = part.rows
+        # `height` holds the rows of complete lines while the part is open; the partial line comes after them.
+        del rows[part.height - part.text.count("\n") :]
+        for index in range(part.end, end):
+            rows.extend(setter.code_line(fence.lines[index], setter.lexers.line(fence.language, fence.lines[index])))
+        part.end = end
+        complete = len(rows)
+        if partial and fence.partial:
+            rows.extend(setter.code_line(fence.partial, ((fence.partial, CODE),)))
+        part.text = "\n" * (len(rows) - complete)
+        part.height = len(rows)
+
+    def _close_code(self, parts: list[Part], block: Block) -> None:
+        fence = block.fence
+        assert fence is not None
+        opened = self._open_code(fence, parts)
+        for part in opened:
+            part.block = block
+            part.text = ""
+
+    def finish(self, entry: Entry) -> None:
+        """The text is complete: close the last block, show the footer. `take_blocks` comes after it."""
+        stream = self.stream
+        self.entry = entry
+        if stream is None:
+            self.refit()
+            return
+        stream.close()
+        self.prepare()
+        self._grow_parts()
+        self._blocks, self.env = stream.blocks, stream.env
+        self._end()
+
+    def overtake(self, entry: Entry) -> None:
+        """The text is complete but much of it was never drawn: keep what is drawn until `take_blocks`."""
+        self.entry = entry
+        self.prepare()
+        self._blocks = []
+        self._end()
+
+    def _end(self) -> None:
+        self.stream, self._text = None, []
+        self._show_reasoning()
+        assert self.parts is not None
+        self.parts[0] = self._exact(Part("head", 1), self._head())
+        self.parts.append(self._exact(Part("foot", 0), self._foot()))
+        self._tops = None
+
+    def take_blocks(self, text: str, blocks: list[Block], env: dict[str, Any]) -> bool:
+        """Take the blocks of the whole text where they differ from what is laid out; True when they do."""
+        if self.stream is not None or self.entry.text != text or (self._blocks == blocks and not env):
+            return False
+        self.parts, self._tops = None, None
+        self._blocks, self.env = blocks, env
+        self.prepare()
+        return True
+
+    def refit(self) -> None:
+        """Everything again from the entry."""
+        self.parts, self._blocks, self._tops = None, None, None
+        self.stream, self._text = None, []
+        self._words = len(self.entry.reasoning.split())
+        self._guess = self._estimate()
+
+    def recolour(self, fences: set[int]) -> None:
+        """Lay out again what shows one of these fences (by identity)."""
+        for part in self.parts or []:
+            if part.kind == "code" and part.rows is not None and id(_fence(part)) in fences:
+                part.rows = None
+                self.rows(part)
+
+    @property
+    def current(self) -> Entry:
+        """The entry with the text it has so far."""
+        return self.entry if self.stream is None else replace(self.entry, text=self.text)
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._text) if self.stream is not None else self.entry.text
+
+
+def _is_long(text: str) -> bool:
+    return len(text) > LATER or text.count("\n") > LATER_LINES
+
+
+def _fence(part: Part) -> Fence | None:
+    return part.block.fence if part.block is not None else None
+
+
+def _is_open(part: Part) -> bool:
+    return (part.kind == "block" and part.end == -1) or (
+        part.kind == "code" and part.block is not None and not part.block.source
+    )
+
+
+def _pieces(text: str) -> list[str]:
+    """Text in pieces that end at a newline where one is near; all but the last never change as text is added."""
+    pieces: list[str] = []
+    position = 0
+    while len(text) - position > REASON_PIECE:
+        end = text.rfind("\n", position + REASON_PIECE // 2, position + REASON_PIECE) + 1
+        if end <= 0:
+            end = text.rfind(" ", position + REASON_PIECE // 2, position + REASON_PIECE) + 1
+        end = end if end > 0 else position + REASON_PIECE
+        pieces.append(text[position:end])
+        position = end
+    pieces.append(text[position:])
+    return pieces

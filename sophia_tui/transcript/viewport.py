@@ -1,0 +1,350 @@
+"""The part of the transcript that scrolls and draws: frames, rows, following the end.
+
+A frame clock decides when text that arrived is laid out, and only rows that changed are drawn again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from textual import events
+from textual.geometry import Region, Size
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.widget import Widget
+
+from .clock import Jump, Pacer
+from .code import Lexers
+from .copying import selected_text
+from .cursor import Cursor
+from .flow import Flow
+from .ink import ASCII, UNICODE
+from .painter import Painter, Row, changed
+from .palette import Palette
+from .refiner import Refiner
+from .splitter import Block, parser, split
+from .view import EntryView, Sheet
+
+ROW_STRIDE = 1_000_000
+"""Selections count rows as entry times this + row in the entry, so that they survive a change of heights above."""
+SLICE = 12_000
+"""Characters of one entry that one frame takes in."""
+
+
+class Viewport(ScrollView):
+    """Draws the rows of a flow of entries and follows its end."""
+
+    following: reactive[bool] = reactive(True, repaint=False)
+    """Whether the view keeps to the newest text."""
+    unseen: reactive[bool] = reactive(False, repaint=False)
+    """Whether text arrived below while the reader was elsewhere."""
+
+    def __init__(
+        self,
+        *,
+        fps: float = 15.0,
+        ascii_only: bool = False,
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+        disabled: bool = False,
+    ) -> None:
+        """`fps` is the highest number of frames a second (4 or 5 over a slow line)."""
+        super().__init__(name=name, id=id, classes=classes, disabled=disabled)
+        self.pacer = Pacer(fastest=1 / fps)
+        self.frames = 0
+        """Frames drawn so far."""
+        self._glyphs = ASCII if ascii_only else UNICODE
+        self._lexers = Lexers()
+        self._loading: set[str] = set()
+        self._flow = Flow(self._sheet(80))
+        self._painter = Painter(self._glyphs)
+        self._refiner = Refiner(self._lexers)
+        self._cursor = Cursor()
+        self._jump = Jump()
+        self._reserve = 0
+        self._pending: dict[str, tuple[list[str], list[str]]] = {}
+        self._clock: Timer | None = None
+        self._palette: Palette | None = None
+        self._rows: list[Row] = []
+
+    def follow(self) -> None:
+        """Go to the newest text and stay there."""
+        self.following, self.unseen = True, False
+        self._arrange()
+
+    # -- frames
+
+    def flush(self) -> None:
+        """Draw everything that arrived, now."""
+        self._frame(limit=None)
+
+    def _request_frame(self) -> None:
+        if self._clock is None and self.is_attached and self.size and self.is_on_screen:
+            self._clock = self.set_timer(max(0.001, self.pacer.delay(time.monotonic())), self._on_clock)
+
+    def _on_clock(self) -> None:
+        self._clock = None
+        self._frame(limit=SLICE)
+        if self._refiner.busy or self._pending:
+            self._request_frame()
+
+    def _frame(self, limit: int | None) -> None:
+        began, spent = time.monotonic(), time.thread_time()
+        before = self._flow.height
+        if self._drain(limit):
+            self._jump.grew(max(0, self._flow.height - before), began)
+            self._arrange(grown=True)
+        self._refine()
+        self.frames += 1
+        self.call_after_refresh(self._drawn, began, spent)
+
+    def _drawn(self, began: float, spent: float) -> None:
+        """The frame is on the screen: what it cost sets the pace."""
+        self.pacer.drawn(began, began + time.thread_time() - spent)
+
+    def _waiting(self, entry_id: str) -> str:
+        """The text of an entry that no frame has taken yet."""
+        return "".join(self._pending.get(entry_id, ([], []))[0])
+
+    def _drain(self, limit: int | None = None) -> bool:
+        """Give the buffered text, at most `limit` characters of each entry, to its entry; True when there was any."""
+        if not self._pending:
+            return False
+        pending, self._pending = self._pending, {}
+        for entry_id, (pieces, reasoning) in pending.items():
+            text = "".join(pieces)
+            if limit is not None and len(text) > limit:
+                self._pending[entry_id] = ([text[limit:]], [])
+                text = text[:limit]
+            view = self._flow.view(entry_id)
+            if view is not None:
+                view.feed(text, "".join(reasoning))
+        self._flow.touched()
+        return True
+
+    # -- arranging
+
+    def _arrange(self, *, grown: bool = False) -> None:
+        """Lay out what is visible, set the scroll range, and draw the rows that changed."""
+        height = self.size.height
+        if not height or not self.is_attached:
+            return
+        flow = self._flow
+        flow.touched()
+        if self.following:
+            flow.settle_end(height)
+            self._follow_end(height)
+        else:
+            self.unseen = self.unseen or (grown and flow.height > self.scroll_offset.y + height)
+            y = flow.settle(self.scroll_offset.y, height)
+            self._set_extent(max(flow.height, min(self.virtual_size.height, y + height)), y)
+        self._repaint()
+
+    def _follow_end(self, height: int) -> None:
+        """Keep the end in view; scroll several rows at once when text is fast, so that most frames need not scroll."""
+        total = self._flow.height
+        y = self.scroll_offset.y
+        if total <= height:
+            y = 0
+        elif not (total - height <= y <= total - height + self._reserve):
+            self._reserve = self._jump.reserve(height)
+            y = total - height + self._reserve
+        self._set_extent(max(total, y + height), y)
+
+    def _set_extent(self, total: int, y: int) -> None:
+        """Scroll range and position, without the layout of the whole screen that the reactive would cause."""
+        extent = Size(self.size.width, total)
+        if extent != self.virtual_size:
+            self.set_reactive(Widget.virtual_size, extent)
+            if self.show_vertical_scrollbar:
+                self.vertical_scrollbar.window_virtual_size = total
+                self.vertical_scrollbar.window_size = self.size.height
+        if y != self.scroll_y:
+            self.set_reactive(Widget.scroll_y, float(y))
+            self.set_reactive(Widget.scroll_target_y, float(y))
+            if self.show_vertical_scrollbar:
+                self.vertical_scrollbar.position = y
+
+    def _scroll(self, y: int) -> None:
+        """Go to a row, as the reader."""
+        self.following = False
+        y = self._flow.settle(max(0, y), self.size.height)
+        y = max(0, min(y, self._flow.height - self.size.height))
+        self._set_extent(max(self._flow.height, y + self.size.height), y)
+        self._repaint()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """The reader scrolled: stop following, or start again at the end."""
+        if self.show_vertical_scrollbar:
+            self.vertical_scrollbar.position = new_value
+        height = self.size.height
+        if round(old_value) == round(new_value) or not height:
+            return
+        at_end = round(new_value) + height >= self._flow.height
+        self.following = at_end and (self.following or new_value > old_value)
+        if self.following:
+            self.unseen = False
+            self._arrange()
+            return
+        y, up = round(new_value), round(old_value) - round(new_value)
+        if 0 < up <= 2 * height:
+            y = self._flow.rise(y + up, up)
+        y = self._flow.settle(y, height)
+        self._set_extent(max(self._flow.height, y + height), y)
+        self._repaint()
+
+    def _rest(self) -> None:
+        """Nothing grows any more: no blank rows are kept below the text."""
+        self._jump.reset()
+        self._reserve = 0
+
+    # -- drawing
+
+    def _repaint(self) -> None:
+        """Draw only the rows that differ from what is on the screen."""
+        before, self._rows = self._rows, self._composed()
+        if len(before) != len(self._rows):
+            self.refresh()
+        elif regions := changed(before, self._rows, self.size.width):
+            self.refresh(*regions)
+
+    def _composed(self) -> list[Row]:
+        hint = self.unseen and not self.following
+        return self._painter.compose(self._flow, self.scroll_offset.y, self.size.height, self._cursor.entry, hint=hint)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Rows for the compositor, from the cache; the widget has no border or padding of its own."""
+        if len(self._rows) != self.size.height:
+            self._rows = self._composed()
+        selection = self.text_selection
+        strips = [self._strip(y, selection) for y in crop.line_range]
+        for line_filter in self.get_line_filters():
+            background = self.background_colors[1]
+            strips = [strip.apply_filter(line_filter, background) for strip in strips]
+        if crop.column_span != (0, self.size.width):
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
+
+    def render_line(self, y: int) -> Strip:
+        """One row with the offsets that text selection needs."""
+        strip = self._strip(y, self.text_selection)
+        if not 0 <= y < len(self._rows) or self._rows[y].number < 0:
+            return strip
+        row = self._rows[y]
+        return strip.apply_offsets(-row.indent, row.number * ROW_STRIDE + row.inside)
+
+    def _strip(self, y: int, selection: Selection | None) -> Strip:
+        width = self.size.width
+        if not 0 <= y < len(self._rows):
+            return Strip.blank(width, self.rich_style)
+        if self._palette is None:
+            self._palette = Palette(self.rich_style, self.get_component_rich_style)
+        row = self._rows[y]
+        if selection is not None and row.number >= 0:
+            span = selection.get_span(row.number * ROW_STRIDE + row.inside)
+            if span is not None:
+                style = self.screen.get_component_rich_style("screen--selection")
+                return self._painter.marked(row, width, self._palette, span, style)
+        return self._painter.strip(row, width, self._palette)
+
+    def notify_style_update(self) -> None:
+        """Colours changed: paint again from the rows that are laid out."""
+        super().notify_style_update()
+        self._palette = None
+        self._painter.forget()
+
+    # -- highlighting
+
+    def _refine(self) -> None:
+        for language in list(self._lexers.wanted):
+            self._load(language)
+        self._refiner.notice(self._rows)
+        finished = {id(fence) for fence in self._refiner.work()}
+        if finished:
+            for view in {row.number: self._flow.views[row.number] for row in self._rows if row.number >= 0}.values():
+                view.recolour(finished)
+            self._flow.touched()
+            self._repaint()
+
+    def _load(self, language: str) -> None:
+        """Import a lexer in a thread, once."""
+        if language in self._loading:
+            return
+        self._loading.add(language)
+
+        def load() -> None:
+            self._lexers.load(language)
+            self.app.call_from_thread(self._loaded, language)
+
+        self.run_worker(load, thread=True, group="lexers", exit_on_error=False)
+
+    def _loaded(self, language: str) -> None:
+        for view in self._flow.views:
+            view.restyle(language)
+        self._arrange()
+        self._request_frame()
+
+    def _sheet(self, width: int) -> Sheet:
+        return Sheet(width, self._glyphs, self._lexers, self._cut_later)
+
+    def _cut_later(self, view: EntryView) -> None:
+        """Cut the view's text into blocks in a thread."""
+        text = view.entry.text
+
+        def cut() -> None:
+            blocks, env = split(text)
+            self.app.call_from_thread(self._take_blocks, view, text, blocks, env)
+
+        self.run_worker(cut, thread=True, group="cut", exit_on_error=False)
+
+    def _take_blocks(self, view: EntryView, text: str, blocks: list[Block], env: dict[str, Any]) -> None:
+        if view.take_blocks(text, blocks, env):
+            self._arrange()
+
+    # -- size and visibility
+
+    def on_mount(self) -> None:
+        """After the first paint, import in a thread what the first answer will need."""
+        self.call_after_refresh(self._warm)
+
+    def _warm(self) -> None:
+        def warm() -> None:
+            parser()
+            parser(tables=False)
+            self._lexers.load("python")
+
+        self._loading.add("python")
+        self.run_worker(warm, thread=True, group="lexers", exit_on_error=False)
+
+    def on_show(self) -> None:
+        """Visible again: draw what arrived meanwhile."""
+        self._request_frame()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Another size: keep the reader's place."""
+        width = event.size.width
+        if width != self._flow.sheet.width:
+            place = None if self.following else self._flow.place(self.scroll_offset.y)
+            self._painter.forget()
+            self._rows = []
+            self._flow.fit_to(self._sheet(width))
+            if place is not None:
+                self._scroll(self._flow.row_of(place))
+                return
+        self._arrange()
+        self._request_frame()
+
+    # -- selection
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The selected text without decoration: soft wraps joined, code exactly as written."""
+        return selected_text(self._flow, selection, ROW_STRIDE), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """The selection changed: all visible rows are painted again."""
+        self.refresh()

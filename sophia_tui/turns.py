@@ -1,0 +1,89 @@
+"""The answer being streamed, and its way onto the transcript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sophia_core.events import ReasoningDelta, TextDelta, TurnFinished, TurnStarted
+from sophia_core.sanitize import StreamSanitizer, sanitize
+from sophia_tui.footers import footer_of_turn
+from sophia_tui.speed import Speed
+from sophia_tui.transcript import Entry, Transcript
+
+
+@dataclass(slots=True)
+class LiveTurn:
+    """What a running turn has said so far, safe for the screen; kept so that leaving its session loses nothing."""
+
+    started: TurnStarted
+    speed: Speed
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    text_edge: StreamSanitizer = field(default_factory=StreamSanitizer)
+    reasoning_edge: StreamSanitizer = field(default_factory=StreamSanitizer)
+
+    def entry(self, branch: tuple[int, int] | None = None) -> Entry:
+        """The answer as it stands."""
+        return Entry(
+            id=self.started.answer_id,
+            role="assistant",
+            text="".join(self.text),
+            reasoning="".join(self.reasoning),
+            status="streaming",
+            label="SOPHIA",
+            branch=branch,
+        )
+
+    def question(self) -> Entry:
+        """The question it answers."""
+        return Entry(id=self.started.question_id, role="user", text=sanitize(self.started.question), label="You")
+
+
+class TurnView:
+    """Puts the running turn on the transcript. Text from outside is made safe here, once."""
+
+    def __init__(self, transcript: Transcript, clock: Callable[[], float]) -> None:
+        self._transcript, self._clock = transcript, clock
+        self.live: LiveTurn | None = None
+        self.last: TurnFinished | None = None
+        """The turn that ended last: the store may have been read just before its end was written."""
+
+    def started(self, event: TurnStarted, *, shown: bool) -> None:
+        """A turn begins; `shown` says whether its session is the one on the screen."""
+        self.live = LiveTurn(event, Speed(self._clock))
+        if event.prefix:
+            self.live.text.append(self.live.text_edge.feed(event.prefix))
+        if shown:
+            known = {entry.id for entry in self._transcript.entries}
+            if event.question_id not in known:
+                self._transcript.append(self.live.question())
+            if event.answer_id not in known:
+                self._transcript.begin(self.live.entry())
+            self._transcript.follow()
+
+    def text(self, event: TextDelta) -> None:
+        if self.live and self.live.started.answer_id == event.answer_id:
+            safe = self.live.text_edge.feed(event.text)
+            self.live.text.append(safe)
+            self.live.speed.add(len(safe))
+            self._transcript.feed(event.answer_id, safe)
+
+    def reasoning(self, event: ReasoningDelta) -> None:
+        if self.live and self.live.started.answer_id == event.answer_id:
+            safe = self.live.reasoning_edge.feed(event.text)
+            self.live.reasoning.append(safe)
+            self.live.speed.add(len(safe))
+            self._transcript.feed_reasoning(event.answer_id, safe)
+
+    def finished(self, event: TurnFinished) -> None:
+        """The whole text replaces what was fed: it is the same, but for what came after the last delta."""
+        self.last = event
+        self._transcript.finish(
+            event.answer_id,
+            text=sanitize(event.text),
+            status=event.status,
+            footer=footer_of_turn(event),
+            label="SOPHIA",
+        )
+        self.live = None

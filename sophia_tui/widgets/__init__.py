@@ -1,0 +1,1 @@
+"""The parts of the screen that know nothing of the app: attributes come down to them, messages go up."""

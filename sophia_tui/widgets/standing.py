@@ -1,0 +1,41 @@
+"""One line above the prompt for what stays true until something is done about it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Static
+
+Weight = Literal["info", "warning", "error"]
+_ORDER: dict[Weight, int] = {"error": 0, "warning": 1, "info": 2}
+
+
+class Standing(Static):
+    """Shows the weightiest of the things said; hidden when there is nothing to say."""
+
+    DEFAULT_CSS = """
+    Standing { height: 1; padding: 0 1; display: none; color: $text-muted; }
+    Standing.warning { color: $text-warning; }
+    Standing.error { color: $text-error; }
+    """
+
+    _said: reactive[tuple[tuple[str, str, Weight], ...]] = reactive((), layout=True)
+
+    def say(self, key: str, text: str, weight: Weight = "warning") -> None:
+        """Says something under a key; the same key again replaces it."""
+        self._said = (*(each for each in self._said if each[0] != key), (key, text, weight))
+
+    def clear(self, key: str) -> None:
+        """Takes back what was said under the key."""
+        self._said = tuple(each for each in self._said if each[0] != key)
+
+    def watch__said(self) -> None:
+        self.display = bool(self._said)
+        self.set_class(False, "warning", "error")
+        if self._said:
+            _, text, weight = min(self._said, key=lambda each: _ORDER[each[2]])
+            more = len(self._said) - 1
+            self.set_class(weight != "info", weight)
+            self.update(Content(text + (f"  (+{more} more)" if more else "")))

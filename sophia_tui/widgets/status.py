@@ -1,0 +1,294 @@
+"""The one row that says who answers, how fast, what it costs, and how far from the best service that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rich.cells import cell_len
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from sophia_core.sanitize import one_line
+from sophia_tui.transcript.wrap import fit
+
+Part = Literal["level", "model", "progress", "speed", "tokens", "cost", "unseen", "store", "weak", "reason", "hint"]
+
+SYMBOLS = ("●", "◕", "◑", "◐", "○")
+ASCII_SYMBOLS = ("*", "+", "$", "~", "!")
+GAP = "  "
+ORDER: tuple[Part, ...] = (
+    "level", "model", "progress", "speed", "tokens", "cost", "unseen", "store", "weak", "reason", "hint",
+)  # fmt: skip
+"""From left to right."""
+URGENT: tuple[Part, ...] = ("progress", "store", "unseen")
+"""What may cut the model's name short."""
+FIGURES: tuple[Part, ...] = ("speed", "tokens", "cost", "weak")
+"""What is said next, as far as there is room."""
+GROW: tuple[Part, ...] = ("model", "level", *FIGURES, *URGENT)
+"""What is written out first when there is room."""
+LOOKS: dict[Part, str] = {
+    "model": "model",
+    "store": "warn",
+    "weak": "warn",
+    "unseen": "accent",
+    "progress": "accent",
+}
+"""The component class of a part, where it is not the muted one."""
+MIN_REASON = 16
+"""Cells there must be for the reason of a level."""
+SHORT_MODEL = 12
+"""Cells of the model's name that are kept for the urgent parts to fit beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusValues:
+    """Everything the row can say."""
+
+    provider: str = ""
+    model: str = ""
+    tokens_per_s: float | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float | None = None
+    level: int = 0
+    """0 (best) to 4 (nothing can be reached)."""
+    level_text: str = ""
+    """One word for the level, e.g. `embedded`."""
+    level_reason: str = ""
+    store_state: str | None = None
+    """What is unusual about the store, e.g. `locked`; None: all is well."""
+    weak_key: bool = False
+    """Only this device's own key file guards the store."""
+    busy: bool = False
+    """An answer is being written."""
+    embedded_progress: tuple[str, float | None] | None = None
+    """What the model on this machine is doing while it starts, and the part done, 0 to 1."""
+    following: bool = True
+    unseen: int = 0
+    """Lines below that the reader, who scrolled away, has not seen."""
+    hints: tuple[tuple[str, str], ...] = ()
+    """Keys and what they do, most useful first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One part as it is written: which one, its text, and the component class that colours it."""
+
+    part: Part
+    text: str
+    look: str
+    index: int = 0
+    """Which hint it is."""
+
+
+class _Room:
+    """The parts said so far, and the cells that are left."""
+
+    def __init__(self, width: int, dots: str) -> None:
+        self.said: dict[Part, str] = {}
+        self.left = width + len(GAP)
+        self._dots = dots
+
+    def say(self, part: Part, text: str, limit: int | None = None) -> bool:
+        """Says it, in place of what was said of the same part, if it fits; with a limit in cells it is cut."""
+        room = self.left + (cell_len(self.said[part]) + len(GAP) if part in self.said else 0)
+        if limit is not None:
+            text = fit(text, max(0, min(limit, room - len(GAP))), self._dots)
+        if not text or cell_len(text) + len(GAP) > room:
+            return False
+        self.said[part] = text
+        self.left = room - cell_len(text) - len(GAP)
+        return True
+
+
+def arrange(values: StatusValues, width: int, *, ascii_only: bool = False) -> tuple[Piece, ...]:
+    """The pieces that fit the width in cells, from left to right, a `GAP` apart; hints stand at the right end."""
+    forms = _forms(values, ascii_only)
+    room = _Room(width, "." if ascii_only else "…")
+    room.say("level", forms["level"][0])
+    if "model" in forms:
+        room.say("model", forms["model"][0], SHORT_MODEL)
+    for part in (each for each in URGENT if each in forms):
+        room.say(part, forms[part][0])
+    if "model" in room.said:
+        room.say("model", forms["model"][0], width)
+    for part in (each for each in FIGURES if each in forms):
+        room.say(part, forms[part][0])
+    for part in (each for each in GROW if each in room.said):
+        room.say(part, forms[part][1])
+    hints = tuple(_hints(values, room))
+    if "reason" in forms and room.left >= MIN_REASON:
+        room.say("reason", forms["reason"][1], width)
+    return (*(_piece(part, room.said[part], values) for part in ORDER if part in room.said), *hints)
+
+
+def _hints(values: StatusValues, room: _Room) -> Iterator[Piece]:
+    for index, hint in enumerate(values.hints):
+        text = one_line(" ".join(hint))
+        if cell_len(text) + len(GAP) > room.left:
+            return
+        room.left -= cell_len(text) + len(GAP)
+        yield Piece("hint", text, "hint", index)
+
+
+def _piece(part: Part, text: str, values: StatusValues) -> Piece:
+    return Piece(part, text, f"level-{_level(values)}" if part == "level" else LOOKS.get(part, "muted"))
+
+
+def _level(values: StatusValues) -> int:
+    return min(max(0, values.level), 4)
+
+
+def _forms(values: StatusValues, ascii_only: bool) -> dict[Part, tuple[str, str]]:
+    """The short and the long form of each part there is."""
+    level = _level(values)
+    sign = f"{(ASCII_SYMBOLS if ascii_only else SYMBOLS)[level]} L{level}"
+    forms: dict[Part, tuple[str, str]] = {"level": (sign, f"{sign} {one_line(values.level_text)}".rstrip())}
+    dot = " - " if ascii_only else " · "
+    provider, model = one_line(values.provider), one_line(values.model)
+    if provider or model:
+        forms["model"] = (model.rpartition("/")[2] or provider, dot.join(filter(None, (provider, model))))
+    if values.embedded_progress is not None:
+        stage, fraction = values.embedded_progress
+        percent = "" if fraction is None else f"{min(max(fraction, 0.0), 1.0):.0%}"
+        forms["progress"] = (percent or one_line(stage, 12), f"{one_line(stage, 40)} {percent}".strip())
+    elif values.busy:
+        sign = ">" if ascii_only else "▸"
+        forms["progress"] = (sign, f"{sign} answering")
+    if values.tokens_per_s is not None:
+        speed = f"{values.tokens_per_s:.0f}" if values.tokens_per_s >= 100 else f"{values.tokens_per_s:.1f}"
+        forms["speed"] = (f"{speed} t/s", f"{speed} tok/s")
+    if values.tokens_in or values.tokens_out:
+        counts = _count(values.tokens_in), _count(values.tokens_out)
+        short = "{} in {} out" if ascii_only else "↑{} ↓{}"
+        forms["tokens"] = (short.format(*counts), "{} in {} out".format(*counts))
+    if values.cost_usd is not None:
+        forms["cost"] = (_money(values.cost_usd),) * 2
+    if not values.following and values.unseen > 0:
+        arrow = "v" if ascii_only else "↓"
+        forms["unseen"] = (f"{arrow} {_count(values.unseen)}", f"{arrow} {_count(values.unseen)} new")
+    if values.store_state:
+        forms["store"] = (f"! {one_line(values.store_state, 16)}",) * 2
+    if values.weak_key:
+        forms["weak"] = ("! key", "! weak key")
+    if values.level_reason:
+        reason = one_line(values.level_reason)
+        forms["reason"] = (reason, reason)
+    return forms
+
+
+def _count(number: int) -> str:
+    for limit, unit in ((1_000_000, "M"), (1000, "k")):
+        if number >= limit:
+            return f"{number / limit:.1f}{unit}" if number < limit * 100 else f"{number // limit}{unit}"
+    return str(number)
+
+
+def _money(dollars: float) -> str:
+    return f"${dollars:.2f}" if dollars >= 0.1 or dollars == 0 else f"${dollars:.4f}"
+
+
+class StatusBar(Widget):
+    """One fixed row. It has no clock: it is drawn again only when what it says has changed."""
+
+    DEFAULT_CSS = """
+    StatusBar {
+        height: 1;
+        width: 1fr;
+        padding: 0 1;
+        background: $panel;
+        color: $foreground;
+        & .status--level-0 { color: $text-success; text-style: bold; }
+        & .status--level-1 { color: $text-primary; text-style: bold; }
+        & .status--level-2 { color: $text-warning; text-style: bold; }
+        & .status--level-3 { color: $text-warning; text-style: bold; }
+        & .status--level-4 { color: $text-error; text-style: bold reverse; }
+        & .status--model { color: $foreground; }
+        & .status--muted { color: $text-muted; }
+        & .status--accent { color: $text-accent; }
+        & .status--warn { color: $text-warning; text-style: bold; }
+        & .status--key { color: $text-accent; text-style: bold; }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        *(f"status--level-{level}" for level in range(5)),
+        "status--model",
+        "status--muted",
+        "status--accent",
+        "status--warn",
+        "status--key",
+    }
+
+    values: reactive[StatusValues] = reactive(StatusValues(), repaint=False, init=False)
+
+    @dataclass
+    class Clicked(Message):
+        """A part was clicked; for a hint, `key` is its key."""
+
+        part: Part
+        key: str | None = None
+
+    def __init__(
+        self,
+        values: StatusValues | None = None,
+        *,
+        ascii_only: bool = False,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._ascii = ascii_only
+        if values is not None:
+            self.set_reactive(StatusBar.values, values)
+
+    def watch_values(self, before: StatusValues, after: StatusValues) -> None:
+        """Repaints the row if it reads differently now."""
+        width = self.content_size.width
+        if self._pieces(before, width) != self._pieces(after, width):
+            self.refresh(layout=False)
+
+    def _pieces(self, values: StatusValues, width: int) -> tuple[Piece, ...]:
+        return arrange(values, width, ascii_only=self._ascii)
+
+    def _placed(self) -> list[tuple[int, Piece]]:
+        """Each piece with the column it begins at."""
+        width = self.content_size.width
+        pieces = self._pieces(self.values, width)
+        placed, column = [], 0
+        for piece in pieces:
+            if piece.part == "hint" and piece.index == 0:
+                rest = pieces[pieces.index(piece) :]
+                column = max(column, width - sum(cell_len(each.text) for each in rest) - len(GAP) * (len(rest) - 1))
+            placed.append((column, piece))
+            column += cell_len(piece.text) + len(GAP)
+        return placed
+
+    def render(self) -> Content:
+        """The row as it reads now."""
+        content, column = Content(""), 0
+        for start, piece in self._placed():
+            content = content + " " * (start - column) + self._inked(piece)
+            column = start + cell_len(piece.text)
+        return content
+
+    def _inked(self, piece: Piece) -> Content:
+        if piece.part == "hint":
+            key, _, label = piece.text.partition(" ")
+            return Content.assemble(
+                (key, self.get_visual_style("status--key")),
+                (f" {label}", self.get_visual_style("status--muted")),
+            )
+        return Content.assemble((piece.text, self.get_visual_style(f"status--{piece.look}")))
+
+    def on_click(self, event: events.Click) -> None:
+        """Tells which part was clicked."""
+        column = event.get_content_offset_capture(self).x
+        for start, piece in self._placed():
+            if start <= column < start + cell_len(piece.text):
+                key = self.values.hints[piece.index][0] if piece.part == "hint" else None
+                self.post_message(self.Clicked(piece.part, key))

@@ -1,0 +1,51 @@
+"""The real app on a temporary home; only the wire is scripted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from backend_client import BackendError
+from sophia_core.settings import load_settings
+from sophia_tui.app import SophiaApp
+from tests.scripted import ScriptedReply, ScriptedTransport
+
+ENV = {"SOPHIA_BASE_URL": "http://scripted/v1", "SOPHIA_MODEL": "scripted"}
+Opened = tuple[SophiaApp, Pilot[int]]
+OpenApp = Callable[..., "AsyncIterator[Opened]"]
+Settle = Callable[[SophiaApp, Pilot[int]], Awaitable[None]]
+
+
+async def settle(app: SophiaApp, pilot: Pilot[int]) -> None:
+    """Waits until no worker runs and the screen has caught up."""
+    # A worker that waits for a person never ends by itself; and an empty list would mean all of them.
+    while busy := [w for w in app.workers if w.group != "unlock" and w.name != "begin" and not w.is_finished]:
+        await app.workers.wait_for_complete(busy)
+    await pilot.pause()
+
+
+@pytest.fixture
+def open_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+    """Opens the app with these answers to come: `async with open_app(chat("hi")) as (app, pilot)`."""
+    monkeypatch.setenv("SOPHIA_NO_KEYRING", "1")
+
+    @asynccontextmanager
+    async def opened(
+        *script: ScriptedReply | BackendError, size: tuple[int, int] = (120, 40), home: Path = tmp_path, **env: str
+    ) -> AsyncIterator[Opened]:
+        loaded = load_settings({**ENV, "SOPHIA_HOME": str(home), **env})
+        app = SophiaApp(loaded, transport=ScriptedTransport(*script))
+        try:
+            async with app.run_test(size=size) as pilot:
+                await pilot.pause()
+                await app.runtime.vault.settled()
+                await settle(app, pilot)
+                yield app, pilot
+        finally:
+            await app.runtime.close()
+
+    return opened
