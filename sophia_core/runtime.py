@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from backend_client import BackendClient
+from backend_client.download import download
 from backend_client.transport import HttpTransport, Transport
 from backend_client.types import Attempt, Endpoint, ModelCard, Provider, StaticEndpoint
 from local_store import StorePaths
@@ -69,7 +70,12 @@ class Runtime:
         options = EmbeddedOptions(
             model_path=chosen.model_path, context=chosen.context, threads=chosen.threads, download=chosen.download
         )
-        return EmbeddedServer(options, cache_dir=self.paths.cache_dir, on_progress=self._progressed)
+        return EmbeddedServer(
+            options,
+            cache_dir=self.paths.cache_dir,
+            on_progress=self._progressed,
+            fetch=lambda url, offset: download(self._transport, url, offset),
+        )
 
     def _progressed(self, progress: Progress) -> None:
         self.bus.publish(EmbeddedProgressed(progress.stage, progress.fraction, progress.detail))
@@ -109,8 +115,10 @@ class Runtime:
             self.bus.publish(Notice("warning", f"{name}: {variable} is not set.", f"export {variable}=… and restart."))
         await self.vault.open(create=create)
 
-    def prewarm(self) -> None:
-        """Loads the embedded model in the background when it is the one that will answer."""
+    async def prewarm(self) -> None:
+        """Does now, beside everything else, what the first question would wait for: imports, and the embedded model
+        when it is the one that will answer."""
+        await self.client.warm()
         if self.embedded and self.settings.embedded.prewarm and self.provider.source is self.embedded:
             self._warming = self.embedded.warm(self.settings.chat.system_prompt)
 

@@ -17,7 +17,7 @@ from textual.widgets import ContentSwitcher
 from sophia_core.events import Event
 from sophia_core.runtime import Runtime
 from sophia_tui.asking import Asking
-from sophia_tui.bindings import all_declarations, default_bindings, keymap_of
+from sophia_tui.bindings import all_declarations, default_bindings, keymap_of, welcome_keys
 from sophia_tui.commands import ScreenCommands
 from sophia_tui.completions import complete
 from sophia_tui.dialogs import Dialogs
@@ -28,6 +28,7 @@ from sophia_tui.panes.chat import ChatPane
 from sophia_tui.panes.coming import COMING, ComingPane
 from sophia_tui.session_feed import SessionFeed
 from sophia_tui.status_feed import at_first
+from sophia_tui.terminal import speaks_utf8, tell_alt_enter
 from sophia_tui.widgets.panebar import PaneBar
 from sophia_tui.widgets.prompt import Prompt
 from sophia_tui.widgets.sessions import SessionList
@@ -57,6 +58,8 @@ class SophiaApp(App[int]):
         self.loaded = loaded
         self.specs = all_declarations()
         self.keys = keymap_of(loaded.settings, self.specs)
+        self.ascii_only = loaded.settings.screen.ascii_only or not speaks_utf8(os.environ)
+        self.set_class(self.ascii_only, "-ascii")
         self.runtime = Runtime(loaded, transport=transport)
         self.runtime.registry.collect(ScreenCommands(self))
         self.runtime.vault.asker = Asking(self)
@@ -67,8 +70,10 @@ class SophiaApp(App[int]):
     def compose(self) -> ComposeResult:
         yield PaneBar([("chat", "Chat"), *((each.id, each.title) for each in COMING)])
         with ContentSwitcher(id="panes", initial="chat"):
-            yield ChatPane(sidebar=self.loaded.settings.screen.sidebar)
-        yield StatusBar()
+            yield ChatPane(
+                sidebar=self.loaded.settings.screen.sidebar, keys=welcome_keys(self.keys), ascii_only=self.ascii_only
+            )
+        yield StatusBar(ascii_only=self.ascii_only)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return self.looks.variable_defaults(self)
@@ -86,9 +91,9 @@ class SophiaApp(App[int]):
         """Everything that is not needed for the first paint."""
         await self.runtime.start()
         self.looks.report(self)
-        self.runtime.prewarm()
         for problem in self.keys.problems:
             self.dispatcher.notice("warning", problem.message, problem.fix)
+        await self.runtime.prewarm()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Commands on keys belong to the main screen: a dialog keeps its own keys."""
@@ -148,6 +153,7 @@ def run(loaded: Loaded) -> int:
 
 async def _run(loaded: Loaded) -> int:
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    tell_alt_enter()
     app = SophiaApp(loaded)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):

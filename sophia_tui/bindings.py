@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.binding import Binding
 
 from sophia_core.commands import Declaration, declarations
-from sophia_core.keymap import RESERVED, Keymap, effective_keymap
+from sophia_core.keymap import RESERVED, Keymap, effective_keymap, show_key
 from sophia_core.runtime import COMMAND_OWNERS
 from sophia_tui.commands import ScreenCommands
 
@@ -43,3 +43,9 @@ def default_bindings() -> list[Binding]:
 def keymap_of(settings: Settings, specs: Sequence[Declaration] | None = None) -> Keymap:
     """The keys in force, and what is wrong with those the user set."""
     return effective_keymap(specs or all_declarations(), settings.keys, TAKEN)
+
+
+def welcome_keys(keymap: Keymap) -> list[tuple[str, str]]:
+    """The keys worth knowing first."""
+    wanted = (("view.palette", "commands"), ("view.help", "help"), ("theme.choose", "themes"), ("app.quit", "leave"))
+    return [(show_key(keymap.bindings[name][0]), what) for name, what in wanted if keymap.bindings.get(name)]

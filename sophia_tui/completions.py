@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual.fuzzy import Matcher
-
 from sophia_core.commands import Command, Registry, parameter_words
 from sophia_core.keymap import Keymap, show_key
+from sophia_tui.screens.fuzzy import best
 from sophia_tui.widgets.completion import Completion
 
 MOST = 40
@@ -22,18 +21,9 @@ def complete(typed: str, registry: Registry, keymap: Keymap) -> Sequence[Complet
     if not word:
         ranked = sorted(commands, key=lambda each: (each.spec.slash is None, each.spec.slash or each.name))
     else:
-        matcher = Matcher(word)
-        scored = [(max(_score(matcher, word, name) for name in _names(each)), each) for each in commands]
-        ranked = [each for score, each in sorted(scored, key=lambda pair: -pair[0]) if score > 0]
+        names = [f"{each.spec.slash or each.name} {each.name}" for each in commands]
+        ranked = [commands[found.index] for found in best(word, names, MOST)]
     return [_offer(each, keymap) for each in ranked[:MOST]]
-
-
-def _names(command: Command) -> list[str]:
-    return [name for name in (command.spec.slash, command.name) if name]
-
-
-def _score(matcher: Matcher, word: str, name: str) -> float:
-    return matcher.match(name) + (2.0 if name.startswith(word) else 0.0) + (2.0 if name == word else 0.0)
 
 
 def _offer(command: Command, keymap: Keymap) -> Completion:

@@ -36,7 +36,9 @@ class Dialogs:
             ("log", str(paths.log_file)),
         ]
         sections = {"Writing command lines": WRITING, "Where files live": files}
-        await self._app.push_screen_wait(HelpScreen(self._app.specs, self._app.keys, sections))
+        await self._app.push_screen_wait(
+            HelpScreen(self._app.specs, self._app.keys, sections, ascii_only=self._app.ascii_only)
+        )
 
     async def palette(self) -> None:
         """Commands and sessions in one list."""
@@ -44,7 +46,7 @@ class Dialogs:
         from sophia_tui.screens.palette_screen import PaletteScreen
 
         app = self._app
-        entries = command_entries(app.runtime.registry, app.keys, app.dispatcher.recent)
+        entries = command_entries(app.runtime.registry, app.keys, app.dispatcher.recent, ascii_only=app.ascii_only)
         choice = await app.push_screen_wait(PaletteScreen(entries, self._session_titles))
         if choice is None:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from sophia_core.commands import Command, Declaration, usage
 from sophia_core.keymap import Keymap, show_key
@@ -20,19 +20,6 @@ class PaletteChoice:
     value: str
     spec: Declaration | None = None
     """The declaration of a command."""
-
-
-class PaletteHost(Protocol):
-    """What the app does with a choice; each returns at once and goes on in a worker of the app."""
-
-    def run_command(self, name: str) -> None:
-        """Runs a command that needs nothing more; asks first where it is dangerous."""
-
-    def ask_parameters(self, spec: Declaration) -> None:
-        """Asks for the parameters of a command, then runs it."""
-
-    def open_session(self, session_id: str) -> None:
-        """Shows this session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +44,6 @@ class Row:
 
     entry: Entry
     offsets: tuple[int, ...] = ()
-
-
-def carry_out(choice: PaletteChoice, host: PaletteHost) -> None:
-    """Hands a choice to the app: a command that needs parameters has them asked for."""
-    if choice.kind == "session":
-        host.open_session(choice.value)
-    elif choice.spec is not None and any(param.required for param in choice.spec.params):
-        host.ask_parameters(choice.spec)
-    else:
-        host.run_command(choice.value)
 
 
 def command_entries(

@@ -111,7 +111,7 @@ class SessionFeed:
         self._app.run_worker(self._trouble(detail, hint), group="unlock", exclusive=True)
 
     async def _trouble(self, detail: str, hint: str) -> None:
-        choice = await self._app.push_screen_wait(StoreTrouble(detail, hint=hint))
+        choice = await self._app.push_screen_wait(StoreTrouble(detail, str(self._app.runtime.paths.store_dir), hint))
         if choice == "retry":
             await self._app.runtime.vault.open()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from textual.message import Message as TextualMessage
 
 from sophia_core.chat.history import title_of
 from sophia_core.events import (
+    EmbeddedProgressed,
     Event,
     ReasoningDelta,
     SessionChanged,
@@ -21,7 +23,7 @@ from sophia_core.events import (
     TurnFinished,
     TurnStarted,
 )
-from sophia_core.sanitize import sanitize
+from sophia_core.sanitize import one_line, sanitize
 from sophia_tui.footers import entry_of, footer_of_turn
 from sophia_tui.screens.welcome import Welcome
 from sophia_tui.transcript import Entry, Transcript
@@ -52,8 +54,10 @@ class ChatPane(Horizontal):
     standing = query_one("#standing", Standing)
     welcome = query_one("#welcome", Welcome)
 
-    def __init__(self, *, sidebar: bool) -> None:
+    def __init__(self, *, sidebar: bool, keys: Sequence[tuple[str, str]] = (), ascii_only: bool = False) -> None:
+        """`keys` are the (key, what it does) pairs that the welcome shows."""
         super().__init__(id="chat")
+        self._keys, self._ascii_only = keys, ascii_only
         self._sidebar: bool | None = None if sidebar else False
         """None follows the width; a person's choice stays."""
         self.session_id: str | None = None
@@ -63,8 +67,8 @@ class ChatPane(Horizontal):
     def compose(self) -> ComposeResult:
         yield SessionList(id="sessions")
         with Vertical(id="conversation"):
-            yield Welcome(id="welcome")
-            yield Transcript(id="transcript")
+            yield Welcome(self._keys, id="welcome")
+            yield Transcript(id="transcript", ascii_only=self._ascii_only)
             yield Standing(id="standing")
             yield Prompt(id="prompt")
 
@@ -107,8 +111,15 @@ class ChatPane(Horizontal):
                 self._turn_started(event)
             case TurnFinished():
                 self.turns.finished(event)
+            case EmbeddedProgressed():
+                self._model_progressed(event)
             case SessionChanged():
                 self.session_id = event.session_id
+
+    def _model_progressed(self, event: EmbeddedProgressed) -> None:
+        if self.welcome.display:
+            ready = event.stage == "ready"
+            self.welcome.say_model("The model is ready." if ready else one_line(event.detail, 120), event.fraction)
 
     def _turn_started(self, event: TurnStarted) -> None:
         self.session_id = event.session_id
@@ -191,6 +202,11 @@ class ChatPane(Horizontal):
     @on(Welcome.Chosen)
     def _sample_chosen(self, event: Welcome.Chosen) -> None:
         self.prompt.put(event.text)
+        self.prompt.focus()
+
+    @on(Welcome.Typed)
+    def _typed_beside_the_prompt(self, event: Welcome.Typed) -> None:
+        self.prompt.put(self.prompt.text + event.text)
         self.prompt.focus()
 
     @on(SessionList.Dismissed)

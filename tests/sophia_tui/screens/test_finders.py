@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from sophia_core.commands import Command, Declaration, Param
 from sophia_core.keymap import Keymap
-from sophia_tui.palette import PaletteChoice, carry_out, command_entries, find, session_entries
+from sophia_tui.palette import PaletteChoice, command_entries, find, session_entries
 from sophia_tui.screens.finder import SHOWN, Rows
 from sophia_tui.screens.fuzzy import best, match
 from sophia_tui.screens.help import HelpScreen, help_groups
@@ -74,35 +74,6 @@ def test_commands_before_sessions_that_fit_as_well() -> None:
     )
     assert find("sn", ENTRIES, [], 10)[0].entry.title == "session.new"
     assert find("conversation", ENTRIES, [], 10)[0].entry.title == "session.new", "help is searched too"
-
-
-class Calls:
-    """Notes what the app is asked to do."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, object]] = []
-
-    def run_command(self, name: str) -> None:
-        self.calls.append(("run", name))
-
-    def ask_parameters(self, spec: Declaration) -> None:
-        self.calls.append(("ask", spec.name))
-
-    def open_session(self, session_id: str) -> None:
-        self.calls.append(("open", session_id))
-
-
-def test_a_choice_is_carried_out() -> None:
-    host = Calls()
-    for entry in (*ENTRIES, *session_entries([("s1", "One")])):
-        carry_out(entry.choice, host)
-    assert host.calls == [
-        ("ask", "chat.send"),
-        ("run", "session.delete"),
-        ("run", "session.new"),
-        ("run", "session.rename"),
-        ("open", "s1"),
-    ]
 
 
 async def test_the_palette_chooses_a_command(show: Any) -> None:

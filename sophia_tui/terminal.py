@@ -1,0 +1,33 @@
+"""What the terminal can and cannot do, found out from the environment before the first paint."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import cast
+
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+
+
+class _MoreKeys(enum.StrEnum):
+    """Keys that Textual's table of sequences does not tell apart."""
+
+    ALT_ENTER = "alt+enter"
+
+
+def tell_alt_enter() -> None:
+    """Lets Alt+Enter arrive as such from terminals that send ESC CR for it (tmux, xterm, VTE).
+
+    Textual 8.2.8 reads that sequence as plain Enter and has no public way to change it; Textual is pinned exactly, and
+    a test sends the bytes through its parser. See docs/adr/0009.
+    """
+    table = cast(dict[str, tuple[enum.Enum, ...]], ANSI_SEQUENCES_KEYS)  # the parser only takes the members' values
+    table["\x1b\r"] = (_MoreKeys.ALT_ENTER,)
+
+
+def speaks_utf8(env: Mapping[str, str]) -> bool:
+    """Whether the locale says UTF-8. One that says nothing is taken for UTF-8: containers and SSH often set none."""
+    chosen = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or ""
+    if not chosen:
+        return True
+    return "utf" in chosen.lower() and "8" in chosen
