@@ -27,11 +27,13 @@ class Pacer:
         """Seconds from `now` until the next frame may begin; 0 when it may begin at once."""
         return max(0.0, self._last + self.period - now)
 
-    def drawn(self, began: float, ended: float) -> None:
-        """Note a frame. A single dear frame counts at once, cheap ones bring the period back slowly."""
-        cost = max(0.0, ended - began)
+    def began(self, now: float) -> None:
+        """Note that a frame begins."""
+        self._last = now
+
+    def drawn(self, cost: float) -> None:
+        """Note what a frame cost. A single dear frame counts at once, cheap ones bring the period back slowly."""
         self._cost = cost if cost > self._cost else self._cost * 0.7 + cost * 0.3
-        self._last = began
 
 
 @dataclass(slots=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
+from textual.color import TRANSPARENT, Color
+from textual.filter import LineFilter
 from textual.strip import Strip
 
 from .ink import BOLD, DIM, ITALIC, STRIKE, UNDERLINE, Ink, Line
@@ -54,8 +57,17 @@ COMPONENTS = {f"transcript--{role}" for role in ROLES}
 class Palette:
     """Styles of one theme."""
 
-    def __init__(self, base: Style, component: Callable[[str], Style]) -> None:
+    def __init__(
+        self,
+        base: Style,
+        component: Callable[[str], Style],
+        filters: Sequence[LineFilter] = (),
+        background: Color = TRANSPARENT,
+    ) -> None:
+        """`filters` are the app's own, for example for terminals without colours."""
         self.base = base
+        self.filters = list(filters)
+        self._background = background
         self._component = component
         self._styles: dict[Ink, Style] = {}
 
@@ -90,12 +102,13 @@ class Palette:
             segments.append(Segment(gutter[0], self.style(gutter[1])))
         style = self.style
         segments.extend([Segment(text, style(ink)) for text, ink in line.runs])
-        strip = Strip(segments)
-        cells = strip.cell_length
+        cells = sum([cell_len(segment.text) for segment in segments])
         if cells < width:
             segments.append(Segment(" " * (width - cells), self.base if line.fill is None else style(line.fill)))
-            return Strip(segments, width)
-        return strip if cells == width else strip.crop(0, width)
+        for line_filter in self.filters:
+            segments = line_filter.apply(segments, self._background)
+        # A strip is dear to make, so it is made once.
+        return Strip(segments, width) if cells <= width else Strip(segments, cells).crop(0, width)
 
 
 def safe_link(url: str) -> bool:

@@ -33,6 +33,8 @@ ROW_STRIDE = 1_000_000
 """Selections count rows as entry times this + row in the entry, so that they survive a change of heights above."""
 SLICE = 12_000
 """Characters of one entry that one frame takes in."""
+BAR_SECONDS = 1.0
+"""How often the scroll bar moves while the view follows; drawing it costs as much as a frame."""
 
 
 class Viewport(ScrollView):
@@ -71,6 +73,8 @@ class Viewport(ScrollView):
         self._clock: Timer | None = None
         self._palette: Palette | None = None
         self._rows: list[Row] = []
+        self._bar_moved = 0.0
+        self._spent = 0.0
 
     def follow(self) -> None:
         """Go to the newest text and stay there."""
@@ -94,18 +98,19 @@ class Viewport(ScrollView):
             self._request_frame()
 
     def _frame(self, limit: int | None) -> None:
-        began, spent = time.monotonic(), time.thread_time()
+        began, self._spent = time.monotonic(), time.thread_time()
+        self.pacer.began(began)
         before = self._flow.height
         if self._drain(limit):
             self._jump.grew(max(0, self._flow.height - before), began)
             self._arrange(grown=True)
         self._refine()
         self.frames += 1
-        self.call_after_refresh(self._drawn, began, spent)
+        self.call_after_refresh(self._drawn)
 
-    def _drawn(self, began: float, spent: float) -> None:
+    def _drawn(self) -> None:
         """The frame is on the screen: what it cost sets the pace."""
-        self.pacer.drawn(began, began + time.thread_time() - spent)
+        self.pacer.drawn(time.thread_time() - self._spent)
 
     def _waiting(self, entry_id: str) -> str:
         """The text of an entry that no frame has taken yet."""
@@ -158,17 +163,21 @@ class Viewport(ScrollView):
 
     def _set_extent(self, total: int, y: int) -> None:
         """Scroll range and position, without the layout of the whole screen that the reactive would cause."""
-        extent = Size(self.size.width, total)
-        if extent != self.virtual_size:
-            self.set_reactive(Widget.virtual_size, extent)
-            if self.show_vertical_scrollbar:
-                self.vertical_scrollbar.window_virtual_size = total
-                self.vertical_scrollbar.window_size = self.size.height
+        self.set_reactive(Widget.virtual_size, Size(self.size.width, total))
         if y != self.scroll_y:
             self.set_reactive(Widget.scroll_y, float(y))
             self.set_reactive(Widget.scroll_target_y, float(y))
-            if self.show_vertical_scrollbar:
-                self.vertical_scrollbar.position = y
+        now = time.monotonic()
+        if not self.following or not self._jump.per_second or now - self._bar_moved > BAR_SECONDS:
+            self._bar_moved = now
+            self._move_bar()
+
+    def _move_bar(self) -> None:
+        if self.show_vertical_scrollbar:
+            bar = self.vertical_scrollbar
+            bar.window_virtual_size = self.virtual_size.height
+            bar.window_size = self.size.height
+            bar.position = self.scroll_y
 
     def _scroll(self, y: int) -> None:
         """Go to a row, as the reader."""
@@ -219,38 +228,43 @@ class Viewport(ScrollView):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Rows for the compositor, from the cache; the widget has no border or padding of its own."""
-        if len(self._rows) != self.size.height:
+        width, height = self.size
+        if len(self._rows) != height:
             self._rows = self._composed()
-        selection = self.text_selection
-        strips = [self._strip(y, selection) for y in crop.line_range]
-        for line_filter in self.get_line_filters():
-            background = self.background_colors[1]
-            strips = [strip.apply_filter(line_filter, background) for strip in strips]
-        if crop.column_span != (0, self.size.width):
+        if self._palette is not None and self._palette.filters != list(self.get_line_filters()):
+            self.notify_style_update()
+        selection, palette, rows = self.text_selection, self._colours, self._rows
+        strips = [
+            self._strip(rows[y], width, palette, selection) if 0 <= y < height else Strip.blank(width, palette.base)
+            for y in crop.line_range
+        ]
+        if crop.column_span != (0, width):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 
     def render_line(self, y: int) -> Strip:
         """One row with the offsets that text selection needs."""
-        strip = self._strip(y, self.text_selection)
-        if not 0 <= y < len(self._rows) or self._rows[y].number < 0:
-            return strip
-        row = self._rows[y]
-        return strip.apply_offsets(-row.indent, row.number * ROW_STRIDE + row.inside)
-
-    def _strip(self, y: int, selection: Selection | None) -> Strip:
         width = self.size.width
         if not 0 <= y < len(self._rows):
-            return Strip.blank(width, self.rich_style)
-        if self._palette is None:
-            self._palette = Palette(self.rich_style, self.get_component_rich_style)
+            return Strip.blank(width, self._colours.base)
         row = self._rows[y]
+        strip = self._strip(row, width, self._colours, self.text_selection)
+        return strip if row.number < 0 else strip.apply_offsets(-row.indent, row.number * ROW_STRIDE + row.inside)
+
+    @property
+    def _colours(self) -> Palette:
+        if self._palette is None:
+            filters, background = self.get_line_filters(), self.background_colors[1]
+            self._palette = Palette(self.rich_style, self.get_component_rich_style, filters, background)
+        return self._palette
+
+    def _strip(self, row: Row, width: int, palette: Palette, selection: Selection | None) -> Strip:
         if selection is not None and row.number >= 0:
             span = selection.get_span(row.number * ROW_STRIDE + row.inside)
             if span is not None:
                 style = self.screen.get_component_rich_style("screen--selection")
-                return self._painter.marked(row, width, self._palette, span, style)
-        return self._painter.strip(row, width, self._palette)
+                return self._painter.marked(row, width, palette, span, style)
+        return self._painter.strip(row, width, palette)
 
     def notify_style_update(self) -> None:
         """Colours changed: paint again from the rows that are laid out."""
