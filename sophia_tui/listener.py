@@ -22,8 +22,8 @@ from sophia_tui.status_feed import after
 if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
 
-WEAK = "Weak key: a file on this device unlocks your sessions · /passphrase"
-RECOVERY = "No recovery key yet, for the day all else is lost · /recovery"
+WEAK = "Your sessions have a weak key · /passphrase mends it"
+RECOVERY = "No recovery key yet · /recovery shows one to write down"
 
 
 class Listener:

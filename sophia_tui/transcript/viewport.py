@@ -232,7 +232,7 @@ class Viewport(ScrollView):
         if len(self._rows) != height:
             self._rows = self._composed()
         if self._palette is not None and self._palette.filters != list(self.get_line_filters()):
-            self.notify_style_update()
+            self._forget_colours()
         selection, palette, rows = self.text_selection, self._colours, self._rows
         strips = [
             self._strip(rows[y], width, palette, selection) if 0 <= y < height else Strip.blank(width, palette.base)
@@ -269,6 +269,9 @@ class Viewport(ScrollView):
     def notify_style_update(self) -> None:
         """Colours changed: paint again from the rows that are laid out."""
         super().notify_style_update()
+        self._forget_colours()
+
+    def _forget_colours(self) -> None:
         self._palette = None
         self._painter.forget()
 
