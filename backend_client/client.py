@@ -13,7 +13,7 @@ from backend_client.attempts import Attempts
 from backend_client.errors import InvalidRequest
 from backend_client.probe import check_health, list_models
 from backend_client.transport import HttpTransport, Transport
-from backend_client.types import Attempt, ChatRequest, Chunk, Health, ModelCard, Provider
+from backend_client.types import Attempt, ChatRequest, Chunk, Health, ModelCard, Provider, UsageChunk
 
 if TYPE_CHECKING:
     import random
@@ -58,8 +58,9 @@ class BackendClient:
         where that can help. Later ones are raised as StreamTruncated, StreamFailed, TimedOut or NotOurProtocol, and
         what was yielded stands. Every error is a BackendError. Closing the generator closes the socket at once.
         """
+        chosen = self._find(provider)
         attempts = Attempts(
-            self._find(provider),
+            chosen,
             request,
             transport=self._transport,
             rng=self._rng,
@@ -73,7 +74,7 @@ class BackendClient:
                 yield chunk
             while (chunks := await attempts.more(exchange)) is not None:
                 for chunk in chunks:
-                    yield chunk
+                    yield chosen.priced(chunk) if isinstance(chunk, UsageChunk) else chunk
         finally:
             await exchange.aclose()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from backend_client.auth import Auth
@@ -104,6 +104,13 @@ class Provider:
     """USD per million tokens."""
     price_completion: float | None = None
     """USD per million tokens."""
+
+    def priced(self, usage: UsageChunk) -> UsageChunk:
+        """The usage with what it cost, where the server did not say so and the prices are known."""
+        if usage.cost_usd is not None or self.price_prompt is None or self.price_completion is None:
+            return usage
+        millionths = usage.prompt_tokens * self.price_prompt + usage.completion_tokens * self.price_completion
+        return replace(usage, cost_usd=millionths / 1e6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ class Vault:
         self.store: Store | None = None
         self.state: StoreState = "opening"
         self.detail, self.hint = "", ""
+        self.recovered = 0
+        """Answers that a crash cut short, found when the store was opened."""
         self._settled = asyncio.Event()
         self._temporary: Path | None = None
         self._kept: list[Callable[[], Coroutine[None, None, object]]] = []
@@ -77,12 +79,12 @@ class Vault:
 
     async def _opened(self, store: Store) -> None:
         self.store = store
-        recovered = await store.turns.recover()
+        self.recovered = recovered = await store.turns.recover()
         self._settle("open")
         await self._publish_keys()
         if recovered:
             text = f"{recovered} answer{'s were' if recovered > 1 else ' was'} interrupted when SOPHIA last stopped."
-            self._bus.publish(Notice("warning", text, "Its text is kept: open the session and continue it."))
+            self._bus.publish(Notice("warning", text, "What had arrived is kept: /continue goes on with it."))
 
     async def open_unsaved(self) -> None:
         """Goes on with a store that is deleted at the end: encrypted, with a key nobody keeps."""

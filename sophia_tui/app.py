@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -82,14 +83,17 @@ class SophiaApp(App[int]):
         self.looks.apply(self)
         self.set_keymap({name: ",".join(keys) for name, keys in self.keys.bindings.items()})
         self.chat.prompt.complete = lambda typed: complete(typed, self.runtime.registry, self.keys)
-        self.status.values = at_first(self.runtime)
+        self.status.values = at_first(self.runtime, self.keys)
         self.runtime.bus.subscribe(self.events.publish)
         self.events.subscribe(self, Listener(self).heard)
+        self.watch(self.chat.transcript, "unseen", self._unseen_changed, init=False)
         self.call_after_refresh(self.run_worker, self._begin(), name="begin")
 
     async def _begin(self) -> None:
         """Everything that is not needed for the first paint."""
         await self.runtime.start()
+        if self.runtime.vault.recovered and self.runtime.current.session_id is None:
+            self.dispatcher.start("session.latest")
         self.looks.report(self)
         for problem in self.keys.problems:
             self.dispatcher.notice("warning", problem.message, problem.fix)
@@ -129,9 +133,21 @@ class SophiaApp(App[int]):
     def _copy(self, event: ChatPane.CopyRequested) -> None:
         self.dispatcher.copy(event.text, event.what)
 
+    def _unseen_changed(self, unseen: bool) -> None:
+        self.status.values = replace(self.status.values, following=not unseen, unseen=int(unseen))
+
+    @on(StatusBar.Clicked)
+    def _status_clicked(self, event: StatusBar.Clicked) -> None:
+        self.dispatcher.status_part(event.part, event.key)
+
     @on(SessionList.Opened)
     def _session_chosen(self, event: SessionList.Opened) -> None:
+        self.feed.jump_to = event.message_id
         self.dispatcher.start("session.open", event.session_id)
+
+    @on(SessionList.NewRequested)
+    def _session_new(self) -> None:
+        self.dispatcher.start("session.new")
 
     @on(SessionList.SearchRequested)
     def _session_search(self, event: SessionList.SearchRequested) -> None:

@@ -9,6 +9,7 @@ from local_store.errors import StoreError
 from sophia_core.cmdline import NAME
 from sophia_core.commands import BadArguments, CommandError, Declaration, NeedsConfirmation, UnknownCommand
 from sophia_core.events import NoticeLevel, TurnFinished
+from sophia_core.keymap import show_key
 from sophia_core.present import lines_of
 from sophia_core.sanitize import one_line, sanitize
 from sophia_tui.screens.ask_text import AskText
@@ -136,6 +137,23 @@ class Dispatcher:
         self._app.copy_to_clipboard(text)
         lines = text.count("\n") + 1
         self.say(f"Sent {one_line(what, 40)} to the terminal's clipboard ({lines} line{'s' if lines > 1 else ''}).")
+
+    def status_part(self, part: str, key: str | None) -> None:
+        """What a click into the status bar stands for."""
+        values = self._app.status.values
+        match part:
+            case "weak":
+                self.start("keys.passphrase")
+            case "unseen":
+                self.start("view.end")
+            case "level" | "reason":
+                self.say(values.level_reason or values.level_text)
+            case "hint" if key:
+                named = {show_key(keys[0]): name for name, keys in self._app.keys.bindings.items() if keys}
+                if name := named.get(key):
+                    self.start(name)
+            case _:
+                self.start("view.palette")
 
     def rename(self, session_id: str) -> None:
         """Asks for another title of a session."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sophia_core.events import (
@@ -17,7 +20,7 @@ from sophia_core.events import (
     TurnFinished,
 )
 from sophia_core.sanitize import one_line
-from sophia_tui.status_feed import after
+from sophia_tui.status_feed import BUSY, IDLE, after, hints
 
 if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
@@ -29,17 +32,22 @@ RECOVERY = "No recovery key yet · /recovery shows one to write down"
 class Listener:
     """Hands events to the panes and keeps the status bar and the standing notices true."""
 
-    def __init__(self, app: SophiaApp) -> None:
-        self._app = app
+    def __init__(self, app: SophiaApp, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app, self._clock = app, clock
+        self._told_speed = 0.0
 
     def heard(self, event: Event) -> None:
         """One event of the bus."""
         app = self._app
         if isinstance(event, TextDelta | ReasoningDelta):
             app.chat.heard(event)
+            self._speed()
             return
         app.chat.heard(event)
-        app.status.values = after(app.status.values, event)
+        values = after(app.status.values, event)
+        if values.busy != app.status.values.busy:
+            values = replace(values, hints=hints(app.keys, BUSY if values.busy else IDLE))
+        app.status.values = values
         match event:
             case Notice():
                 app.dispatcher.notice(event.level, event.text, event.hint)
@@ -56,6 +64,13 @@ class Listener:
                 self._keys(event)
             case TurnFinished():
                 app.chat.stop_editing()
+
+    def _speed(self) -> None:
+        """Once a second, how fast the answer arrives."""
+        now, live = self._clock(), self._app.chat.turns.live
+        if live and now - self._told_speed >= 1.0:
+            self._told_speed = now
+            self._app.status.values = replace(self._app.status.values, tokens_per_s=live.speed.tokens_per_s)
 
     def _keys(self, event: KeysChanged) -> None:
         standing = self._app.chat.standing

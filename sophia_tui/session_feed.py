@@ -23,6 +23,8 @@ class SessionFeed:
 
     def __init__(self, app: SophiaApp) -> None:
         self._app = app
+        self.jump_to: str | None = None
+        """The message to show when the next session is opened; None: its end."""
 
     def opened(self) -> None:
         """The store is open: everything that comes from it can be shown."""
@@ -37,6 +39,9 @@ class SessionFeed:
         chat, runtime = self._app.chat, self._app.runtime
         shown = await runtime.sessions.shown(session_id) if session_id else []
         chat.show_session(session_id, shown)
+        if self.jump_to:
+            chat.transcript.select(self.jump_to)
+            self.jump_to = None
         self.refresh()
         await self._draft(session_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,15 @@ from sophia_core.events import (
     TurnFinished,
     TurnStarted,
 )
+from sophia_core.keymap import Keymap, show_key
 from sophia_core.sanitize import one_line
 from sophia_tui.widgets.status import StatusValues
 
 if TYPE_CHECKING:
     from sophia_core.runtime import Runtime
 
+IDLE = (("view.palette", "commands"), ("view.help", "help"), ("session.new", "new"), ("view.sessions", "sessions"))
+BUSY = (("chat.stop", "stop"), ("view.palette", "commands"))
 LEVELS = {
     Level.PRIMARY: "primary",
     Level.SECONDARY: "secondary",
@@ -39,7 +43,7 @@ STORE_WORDS = {
 }
 
 
-def at_first(runtime: Runtime) -> StatusValues:
+def at_first(runtime: Runtime, keymap: Keymap) -> StatusValues:
     """What is known before anything has happened."""
     level = runtime.degradation.level
     return StatusValues(
@@ -47,7 +51,13 @@ def at_first(runtime: Runtime) -> StatusValues:
         level=int(level),
         level_text=LEVELS[level],
         level_reason=runtime.degradation.reason,
+        hints=hints(keymap, IDLE),
     )
+
+
+def hints(keymap: Keymap, wanted: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Keys and what they do, for the commands that have one."""
+    return tuple((show_key(keymap.bindings[name][0]), what) for name, what in wanted if keymap.bindings.get(name))
 
 
 def after(values: StatusValues, event: Event) -> StatusValues:

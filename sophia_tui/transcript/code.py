@@ -91,7 +91,7 @@ class Lexers:
         found = self._lines.get((language, text))
         if found is None:
             runs: list[Run] = []
-            for token, piece in lexer.get_tokens(text):
+            for token, piece in lexer.get_tokens(text + "\n"):
                 _add(runs, piece.rstrip("\n"), self.ink(token))
             if len(self._lines) > 2_000:
                 self._lines.clear()
@@ -104,7 +104,7 @@ class Lexers:
         if lexer is None or any(len(line) > LONGEST_LINE for line in lines) or sum(map(len, lines)) > LARGEST:
             return
         runs: list[Run] = []
-        for token, piece in lexer.get_tokens("\n".join(lines)):
+        for token, piece in lexer.get_tokens("\n".join([*lines, ""])):
             ink = self.ink(token)
             first, *others = piece.split("\n")
             _add(runs, first, ink)
@@ -112,7 +112,8 @@ class Lexers:
                 yield tuple(runs)
                 runs = []
                 _add(runs, part, ink)
-        yield tuple(runs)
+        if runs:
+            yield tuple(runs)
 
 
 def _add(runs: list[Run], text: str, ink: Ink) -> None:

@@ -78,9 +78,9 @@ class Fence:
 
 
 def open_fence(source: str) -> Fence | None:
-    """The fence that `source` begins with (after blank lines), with the lines it has so far."""
+    """The fence that `source` begins with (after blank lines and link definitions), with the lines it has so far."""
     lines = source.split("\n")
-    while len(lines) > 1 and not lines[0].strip():
+    while len(lines) > 1 and not _FENCE.match(lines[0]):
         lines.pop(0)
     match = _FENCE.match(lines[0])
     if match is None:

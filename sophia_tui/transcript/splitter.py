@@ -252,7 +252,9 @@ class Splitter:
         known = _CERTAIN.match(self.tail[self.tail.rfind("\n") + 1 :]) is not None
         if not closing and (newlines, known, len(self.tail) > LIMIT) == self._looked:
             return False
-        found = list(self._cut(self.tail, newlines + (1 if closing or known else 0)))
+        complete = newlines + (1 if closing or known else 0)
+        self._pass_on(complete)
+        found = list(self._cut(self.tail, complete))
         for block in found if closing else found[:-1]:
             self.tail = self.tail[len(block.source) :]
             self._push(block)
@@ -265,6 +267,19 @@ class Splitter:
             self._plain = True
             return True
         return False
+
+    def _pass_on(self, complete: int) -> None:
+        """Lines before the first block, which only define links, belong to the block before."""
+        if not self.blocks or self._table:
+            return
+        tops = self._tops_of(self.tail)
+        line = tops[0].line if tops else 0
+        if 0 < line < complete:
+            lines = self.tail.split("\n")
+            passed = "\n".join(lines[:line]) + "\n"
+            self.tail = "\n".join(lines[line:])
+            self.blocks[-1].source += passed
+            block_tokens(passed, self.env)
 
     def _begin_fence(self) -> bool:
         """Go on line by line when the tail is nothing but an open fence."""

@@ -333,10 +333,9 @@ class Viewport(ScrollView):
         def warm() -> None:
             parser()
             parser(tables=False)
-            self._lexers.load("python")
 
-        self._loading.add("python")
         self.run_worker(warm, thread=True, group="lexers", exit_on_error=False)
+        self._load("python")
 
     def on_show(self) -> None:
         """Visible again: draw what arrived meanwhile."""

@@ -244,3 +244,17 @@ async def test_an_unsaved_store_answers_and_leaves_nothing_behind(bench: OpenBen
     await made.runtime.close()
     assert temporary is not None
     assert not temporary.exists()
+
+
+async def test_a_configured_price_gives_each_answer_a_cost(bench: OpenBench, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        "[[providers]]\nname = 'paid'\nbase_url = 'http://scripted/v1'\nmodel = 'm'\n"
+        "price_prompt = 2.0\nprice_completion = 10.0\n",
+        "utf-8",
+    )
+    made = await bench(chat("ok", tokens=(1000, 100)), SOPHIA_BASE_URL="")
+    finished = await made.runtime.dispatch("chat.send hi")
+    assert isinstance(finished, TurnFinished)
+    assert finished.cost_usd == pytest.approx(0.003)
+    store = await made.runtime.vault.get()
+    assert (await store.usage.totals()).cost_usd == pytest.approx(0.003)

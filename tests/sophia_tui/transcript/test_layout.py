@@ -225,6 +225,13 @@ def test_lines_of_code_are_coloured_once_the_lexer_is_there() -> None:
     assert {"code-keyword", "code-function"} <= {ink.role for _, ink in lexers.line("python", "def f(): pass")}
 
 
+def test_a_comment_at_the_end_of_a_line_is_known_without_its_newline() -> None:
+    lexers = Lexers()
+    lexers.load("rust")
+    assert lexers.line("rust", "let x = 1; // why")[-1] == ("// why", Ink("code-comment"))
+    assert next(lexers.whole("rust", ["let x = 1; // why", ""]))[-1] == ("// why", Ink("code-comment"))
+
+
 def test_an_unknown_language_is_plain() -> None:
     lexers = Lexers()
     lexers.load("no-such-language")

@@ -180,6 +180,17 @@ async def test_an_answer_that_comes_faster_than_it_can_be_drawn_is_complete_in_t
         assert view.last_code() == ("py", "last = 1\n")
 
 
+async def test_nested_code_gets_its_colours_when_the_lexer_has_come() -> None:
+    app = Stage()
+    async with app.run_test(size=(60, 20)) as pilot:
+        view = app.query_one(Transcript)
+        view.show([Entry("a", "assistant", "1. one\n   ```python\n   def f(): pass\n   ```\n")])
+        await settled(pilot)
+        row = find(view, "def f").y
+        texts = [segment.text for segment in view.render_lines(view.size.region)[row]]
+        assert "def" in texts
+
+
 # -- following
 
 
