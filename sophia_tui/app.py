@@ -29,7 +29,8 @@ from sophia_tui.panes.chat import ChatPane
 from sophia_tui.panes.coming import COMING, ComingPane
 from sophia_tui.session_feed import SessionFeed
 from sophia_tui.status_feed import at_first
-from sophia_tui.terminal import speaks_utf8, tell_alt_enter
+from sophia_tui.terminal import frames_per_second, speaks_utf8, tell_alt_enter
+from sophia_tui.transcript import calm_collector
 from sophia_tui.widgets.panebar import PaneBar
 from sophia_tui.widgets.prompt import Prompt
 from sophia_tui.widgets.sessions import SessionList
@@ -71,8 +72,12 @@ class SophiaApp(App[int]):
     def compose(self) -> ComposeResult:
         yield PaneBar([("chat", "Chat"), *((each.id, each.title) for each in COMING)])
         with ContentSwitcher(id="panes", initial="chat"):
+            screen = self.loaded.settings.screen
             yield ChatPane(
-                sidebar=self.loaded.settings.screen.sidebar, keys=welcome_keys(self.keys), ascii_only=self.ascii_only
+                sidebar=screen.sidebar,
+                fps=screen.frames_per_second or frames_per_second(os.environ),
+                keys=welcome_keys(self.keys),
+                ascii_only=self.ascii_only,
             )
         yield StatusBar(ascii_only=self.ascii_only)
 
@@ -98,6 +103,7 @@ class SophiaApp(App[int]):
         for problem in self.keys.problems:
             self.dispatcher.notice("warning", problem.message, problem.fix)
         await self.runtime.prewarm()
+        calm_collector()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Commands on keys belong to the main screen: a dialog keeps its own keys."""

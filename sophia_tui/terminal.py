@@ -31,3 +31,8 @@ def speaks_utf8(env: Mapping[str, str]) -> bool:
     if not chosen:
         return True
     return "utf" in chosen.lower() and "8" in chosen
+
+
+def frames_per_second(env: Mapping[str, str]) -> int:
+    """How often a streaming answer is drawn: less often over SSH, where every frame crosses a link."""
+    return 5 if env.get("SSH_CONNECTION") or env.get("SSH_TTY") else 12

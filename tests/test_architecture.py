@@ -52,7 +52,8 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
 
 @pytest.mark.parametrize("module", ["sophia_core.runtime", "sophia_tui.commands", "backend_client", "local_store"])
 def test_what_a_shell_needs_imports_no_screen_and_no_network(module: str) -> None:
-    code = f"import sys, {module}; print(sorted({{'textual', 'rich', 'openai', 'httpx2', 'sqlite_utils'}} & set(sys.modules)))"
+    heavy = {"textual", "rich", "openai", "httpx2", "sqlite_utils"}
+    code = f"import sys, {module}; print(sorted({heavy!r} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 

@@ -54,10 +54,12 @@ class ChatPane(Horizontal):
     standing = query_one("#standing", Standing)
     welcome = query_one("#welcome", Welcome)
 
-    def __init__(self, *, sidebar: bool, keys: Sequence[tuple[str, str]] = (), ascii_only: bool = False) -> None:
-        """`keys` are the (key, what it does) pairs that the welcome shows."""
+    def __init__(
+        self, *, sidebar: bool, fps: int, keys: Sequence[tuple[str, str]] = (), ascii_only: bool = False
+    ) -> None:
+        """`fps` is how often an answer is drawn while it streams; `keys` are the pairs that the welcome shows."""
         super().__init__(id="chat")
-        self._keys, self._ascii_only = keys, ascii_only
+        self._fps, self._keys, self._ascii_only = fps, keys, ascii_only
         self._sidebar: bool | None = None if sidebar else False
         """None follows the width; a person's choice stays."""
         self.session_id: str | None = None
@@ -68,7 +70,7 @@ class ChatPane(Horizontal):
         yield SessionList(id="sessions")
         with Vertical(id="conversation"):
             yield Welcome(self._keys, id="welcome")
-            yield Transcript(id="transcript", ascii_only=self._ascii_only)
+            yield Transcript(id="transcript", fps=self._fps, ascii_only=self._ascii_only)
             yield Standing(id="standing")
             yield Prompt(id="prompt")
 

@@ -340,7 +340,7 @@ class Splitter:
     def _push(self, block: Block) -> None:
         self._gapped(block, self.blocks[-1] if self.blocks else None)
         if block.kind == "table":
-            lines = block.source.lstrip("\n").split("\n")
+            lines = block.source.split("\n")[_tops(block_tokens(block.source, {}))[0].line :]
             self._columns = "\n".join(lines[: TABLE_ROWS + 2]) + "\n"
         header = self._columns.split("\n", 2)[:2]
         self._table = "\n".join(header) + "\n" if block.more else ""

@@ -166,6 +166,10 @@ class Transcript(Viewport, can_focus=True):
         number = self._cursor.entry if self._cursor.entry >= 0 else len(self._flow.views)
         self._select(max(0, number - 1))
 
+    def select(self, entry_id: str) -> None:
+        """Move the cursor to an entry and show it; nothing happens when it is not here."""
+        self._select(next((n for n, view in enumerate(self._flow.views) if view.entry.id == entry_id), -1))
+
     def clear_cursor(self) -> None:
         """No entry is selected."""
         self._cursor.clear()

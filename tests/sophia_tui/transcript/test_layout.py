@@ -68,7 +68,7 @@ def test_fit_marks_what_is_missing(text: str, width: int, shown: str) -> None:
 
 def test_inline_marks_become_inks() -> None:
     runs = inline_runs("a **b** *c* ~~d~~ `e` [f](https://x.org)", TEXT, {})[0]
-    found = {text: ink for text, ink in runs}
+    found = dict(runs)
     assert found["b"].marks == BOLD
     assert found["c"].marks == ITALIC
     assert found["d"].marks == STRIKE

@@ -63,10 +63,11 @@ def test_pieces_end_as_the_whole(parts: list[str]) -> None:
 @given(documents)
 def test_top_level_fences_hold_what_the_parser_says(text: str) -> None:
     blocks = split(text)[0]
-    ours = [block.fence.source for block in blocks if block.kind == "fence" and block.fence is not None]
+    ours = [block.fence for block in blocks if block.fence is not None]
     theirs = [token.content for token in parser().parse(text) if token.type == "fence" and token.level == 0]
     if not any("\t" in source for source in theirs):
-        assert [source.rstrip("\n") for source in ours] == [source.rstrip("\n") for source in theirs]
+        assert [fence.source.rstrip() for fence in ours] == [source.rstrip() for source in theirs]
+        assert all(fence.source == source for fence, source in zip(ours, theirs, strict=True) if fence.closed)
 
 
 def test_finished_blocks_leave_only_the_open_one_to_look_at() -> None:
