@@ -73,7 +73,7 @@ def _start_app(console: Console) -> int:
 
     from sophia_core.settings import load_settings
 
-    code = import_module("sophia_tui.app").run(load_settings())
+    code = import_module("sophia_tui.start").run(load_settings())
     return code if isinstance(code, int) else OK
 
 

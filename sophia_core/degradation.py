@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from sophia_core.events import Bus, DegradationChanged, Event, Level, RouteChosen, TurnFinished
 from sophia_core.providers import EMBEDDED
 
+UNREACHABLE = frozenset({"provider_unavailable", "timeout"})
+"""Errors that mean nobody answers; a refused key or request is somebody answering."""
+
 
 class Degradation:
     """Listens for routes and failures and publishes the one level the whole app shows."""
@@ -20,7 +23,7 @@ class Degradation:
     def __call__(self, event: Event) -> None:
         if isinstance(event, RouteChosen):
             self._set(self._level_of(event.provider), f"answers come from {event.provider}")
-        elif isinstance(event, TurnFinished) and event.status == "failed" and event.provider is None:
+        elif isinstance(event, TurnFinished) and event.status == "failed" and event.error_type in UNREACHABLE:
             self._set(Level.OFFLINE, event.error or "nothing can be reached")
 
     def _level_of(self, provider: str) -> Level:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
+from textual.screen import Screen
 from textual.signal import Signal
 from textual.widgets import ContentSwitcher
 
@@ -29,7 +28,7 @@ from sophia_tui.panes.chat import ChatPane
 from sophia_tui.panes.coming import COMING, ComingPane
 from sophia_tui.session_feed import SessionFeed
 from sophia_tui.status_feed import at_first
-from sophia_tui.terminal import frames_per_second, speaks_utf8, tell_alt_enter
+from sophia_tui.terminal import frames_per_second, speaks_utf8
 from sophia_tui.transcript import calm_collector
 from sophia_tui.widgets.panebar import PaneBar
 from sophia_tui.widgets.prompt import Prompt
@@ -39,6 +38,12 @@ from sophia_tui.widgets.status import StatusBar
 if TYPE_CHECKING:
     from backend_client.transport import Transport
     from sophia_core.settings import Loaded
+
+
+class MainScreen(Screen[None]):
+    """Where everything stands; keys go to the prompt from the first moment."""
+
+    AUTO_FOCUS = "#prompt"
 
 
 class SophiaApp(App[int]):
@@ -68,6 +73,10 @@ class SophiaApp(App[int]):
         self.dispatcher = Dispatcher(self)
         self.feed, self.dialogs = SessionFeed(self), Dialogs(self)
         self.events: Signal[Event] = Signal(self, "events")
+        self.unsent: tuple[str | None, str] | None = None
+
+    def get_default_screen(self) -> Screen[None]:
+        return MainScreen(id="_default")
 
     def compose(self) -> ComposeResult:
         yield PaneBar([("chat", "Chat"), *((each.id, each.title) for each in COMING)])
@@ -112,6 +121,19 @@ class SophiaApp(App[int]):
     def action_dispatch(self, name: str) -> None:
         """Runs the command a key stands for."""
         self.dispatcher.start(name)
+
+    async def back(self) -> None:
+        """What Esc means now: stop, give up editing, or go to the prompt."""
+        if self.runtime.chat.busy:
+            await self.runtime.chat.stop()
+        elif not self.chat.give_up_editing():
+            self.show_pane("chat")
+
+    def exit(self, *args: Any, **kwargs: Any) -> None:
+        """Leaves, with what is typed and not sent."""
+        if self.is_running and self.query("#chat"):
+            self.unsent = (self.chat.session_id, self.chat.prompt.draft)
+        super().exit(*args, **kwargs)
 
     def show_pane(self, name: str) -> None:
         """Shows one of the four panes; an unvisited one is built now."""
@@ -166,23 +188,3 @@ class SophiaApp(App[int]):
     @on(SessionList.RenameRequested)
     def _session_rename(self, event: SessionList.RenameRequested) -> None:
         self.dispatcher.rename(event.session_id)
-
-
-def run(loaded: Loaded) -> int:
-    """Runs the app until the person leaves; returns the exit code."""
-    return asyncio.run(_run(loaded))
-
-
-async def _run(loaded: Loaded) -> int:
-    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    tell_alt_enter()
-    app = SophiaApp(loaded)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # A closed terminal or a shutdown is a way to leave like any other: what is streaming is kept.
-        loop.add_signal_handler(number, app.exit, 128 + number)
-    try:
-        result = await app.run_async(mouse=loaded.settings.screen.mouse)
-    finally:
-        await app.runtime.close()
-    return int(app.return_code or 0) if result is None else result

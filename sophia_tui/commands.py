@@ -54,6 +54,11 @@ class ScreenCommands:
         """Go to the prompt."""
         self._app.chat.focus_prompt()
 
+    @command("view.back", keys=("escape",), needs_app=True, palette=False)
+    async def back(self) -> None:
+        """Stop the answer, give up editing a question, or go back to the prompt."""
+        await self._app.back()
+
     @command("view.help", keys=("f1",), slash="help", needs_app=True)
     async def help(self) -> None:
         """Show every command and its key."""

@@ -72,7 +72,7 @@ class Dispatcher:
 
             self._app.run_worker(self._to_the_end(text.split()[0], line, typed=text), group="commands")
         elif chat.editing:
-            edited = chat.editing
+            edited, chat.asked_again = chat.editing, text
             self._ask(lambda: self._app.runtime.run("chat.edit", edited, text))
         else:
             self._ask(lambda: self._app.runtime.run("chat.send", text))

@@ -17,7 +17,6 @@ from sophia_core.events import (
     SessionsChanged,
     StoreStateChanged,
     TextDelta,
-    TurnFinished,
 )
 from sophia_core.sanitize import one_line
 from sophia_tui.status_feed import BUSY, IDLE, after, hints
@@ -62,8 +61,6 @@ class Listener:
                 self._store(event)
             case KeysChanged():
                 self._keys(event)
-            case TurnFinished():
-                app.chat.stop_editing()
 
     def _speed(self) -> None:
         """Once a second, how fast the answer arrives."""

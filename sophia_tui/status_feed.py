@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sophia_core.runtime import Runtime
 
 IDLE = (("view.palette", "commands"), ("view.help", "help"), ("session.new", "new"), ("view.sessions", "sessions"))
-BUSY = (("chat.stop", "stop"), ("view.palette", "commands"))
+BUSY = (("view.back", "stop"), ("view.palette", "commands"))
 LEVELS = {
     Level.PRIMARY: "primary",
     Level.SECONDARY: "secondary",

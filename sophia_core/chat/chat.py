@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from backend_client.types import ChatMessage, ChatRequest
@@ -52,36 +53,49 @@ class Chat:
     def _streaming(self) -> str | None:
         return None if self.busy else "nothing is streaming"
 
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Taken before the first wait, so that a second question cannot slip in while the store opens."""
+        self._starting = True
+        try:
+            yield
+        finally:
+            self._starting = False
+
     @command("chat.send", slash="ask", enabled=_idle)
     async def send(self, text: str, *, session: str | None = None) -> TurnFinished:
         """Ask something."""
         if not text.strip():
             raise CommandError("There is nothing to ask.", "Type a question first.")
-        store, session_id = await self._begin(session)
-        path = await store.messages.path(session_id) if session_id else []
-        parent = path[-1].id if path else None
-        return await self._ask(store, session_id, parent, text, path)
+        with self._one_at_a_time():
+            store, session_id = await self._begin(session)
+            path = await store.messages.path(session_id) if session_id else []
+            parent = path[-1].id if path else None
+            return await self._ask(store, session_id, parent, text, path)
 
     @command("chat.edit", enabled=_idle)
     async def edit(self, message: str, text: str) -> TurnFinished:
         """Ask an earlier question again in other words; the old branch is kept."""
-        store, question = await self._message(message, "user")
-        path = await store.messages.path(question.session_id, question.id)
-        return await self._ask(store, question.session_id, question.parent_id, text, path[:-1], branched=True)
+        with self._one_at_a_time():
+            store, question = await self._message(message, "user")
+            path = await store.messages.path(question.session_id, question.id)
+            return await self._ask(store, question.session_id, question.parent_id, text, path[:-1], branched=True)
 
     @command("chat.regenerate", keys=("ctrl+r",), slash="again", enabled=_idle)
     async def regenerate(self, message: str | None = None) -> TurnFinished:
         """Answer the last question once more; the old answer is kept as a branch."""
-        store, answer = await self._message(message, "assistant")
-        return await self._answer_again(store, answer, prefix="")
+        with self._one_at_a_time():
+            store, answer = await self._message(message, "assistant")
+            return await self._answer_again(store, answer, prefix="")
 
     @command("chat.continue", slash="continue", enabled=_idle)
     async def continue_answer(self, message: str | None = None) -> TurnFinished:
         """Go on with an answer that stopped short."""
-        store, answer = await self._message(message, "assistant")
-        return await self._answer_again(store, answer, prefix=answer.text)
+        with self._one_at_a_time():
+            store, answer = await self._message(message, "assistant")
+            return await self._answer_again(store, answer, prefix=answer.text)
 
-    @command("chat.stop", keys=("escape",), slash="stop", enabled=_streaming)
+    @command("chat.stop", slash="stop", enabled=_streaming)
     async def stop(self) -> None:
         """Stop the answer; what has arrived is kept."""
         if self._turn is not None and not self._turn.done():
@@ -128,47 +142,39 @@ class Chat:
         path: list[Message],
         branched: bool = False,
     ) -> TurnFinished:
-        self._starting = True
+        request_id = correlation.get() or new_request_id()
         try:
-            request_id = correlation.get() or new_request_id()
-            try:
-                if session_id is None:
-                    session_id = (await store.sessions.create(title=title_of(text))).id
-                turn = await store.turns.begin(session_id, parent, text, request_id=request_id)
-            except StoreError as error:
-                raise CommandError(f"The question cannot be saved: {error}", error.hint) from None
-            if self._current.session_id != session_id or branched:
-                self._current.session_id = session_id
-                self._bus.publish(SessionChanged(session_id))
-            exchange = Exchange(session_id, turn.answer.id, request_id)
-            messages = build_messages([*path, turn.question], self._settings.system_prompt)
-            self._bus.publish(TurnStarted(session_id, turn.question.id, turn.answer.id, request_id, text))
-            return await self._run(store, exchange, messages)
-        finally:
-            self._starting = False
+            if session_id is None:
+                session_id = (await store.sessions.create(title=title_of(text))).id
+            turn = await store.turns.begin(session_id, parent, text, request_id=request_id)
+        except StoreError as error:
+            raise CommandError(f"The question cannot be saved: {error}", error.hint) from None
+        if self._current.session_id != session_id or branched:
+            self._current.session_id = session_id
+            self._bus.publish(SessionChanged(session_id))
+        exchange = Exchange(session_id, turn.answer.id, request_id)
+        messages = build_messages([*path, turn.question], self._settings.system_prompt)
+        self._bus.publish(TurnStarted(session_id, turn.question.id, turn.answer.id, request_id, text))
+        return await self._run(store, exchange, messages)
 
     async def _answer_again(self, store: Store, answer: Message, prefix: str) -> TurnFinished:
-        self._starting = True
+        path = await store.messages.path(answer.session_id, answer.id)
+        question = next((m for m in reversed(path[:-1]) if m.role == "user"), None)
+        if question is None:
+            raise CommandError("This answer has no question.", "Ask it again.")
+        request_id = correlation.get() or new_request_id()
         try:
-            path = await store.messages.path(answer.session_id, answer.id)
-            question = next((m for m in reversed(path[:-1]) if m.role == "user"), None)
-            if question is None:
-                raise CommandError("This answer has no question.", "Ask it again.")
-            request_id = correlation.get() or new_request_id()
-            try:
-                new = await store.turns.begin_answer(answer.session_id, question.id, request_id=request_id)
-            except StoreError as error:
-                raise CommandError(f"The answer cannot be saved: {error}", error.hint) from None
-            self._current.session_id = answer.session_id
-            self._bus.publish(SessionChanged(answer.session_id))
-            shown = path if prefix else path[:-1]
-            messages = build_messages(shown, self._settings.system_prompt)
-            if prefix:
-                messages.append(ChatMessage("user", CONTINUE))
-            self._bus.publish(TurnStarted(answer.session_id, question.id, new.id, request_id, question.text, prefix))
-            return await self._run(store, Exchange(answer.session_id, new.id, request_id, prefix), messages)
-        finally:
-            self._starting = False
+            new = await store.turns.begin_answer(answer.session_id, question.id, request_id=request_id)
+        except StoreError as error:
+            raise CommandError(f"The answer cannot be saved: {error}", error.hint) from None
+        self._current.session_id = answer.session_id
+        self._bus.publish(SessionChanged(answer.session_id))
+        shown = path if prefix else path[:-1]
+        messages = build_messages(shown, self._settings.system_prompt)
+        if prefix:
+            messages.append(ChatMessage("user", CONTINUE))
+        self._bus.publish(TurnStarted(answer.session_id, question.id, new.id, request_id, question.text, prefix))
+        return await self._run(store, Exchange(answer.session_id, new.id, request_id, prefix), messages)
 
     async def _run(self, store: Store, exchange: Exchange, messages: list[ChatMessage]) -> TurnFinished:
         messages, dropped = fit(messages, self._context_window(), self._settings.max_tokens or RESERVE_TOKENS)

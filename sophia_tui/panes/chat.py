@@ -65,6 +65,9 @@ class ChatPane(Horizontal):
         self.session_id: str | None = None
         self.editing: str | None = None
         """The question being asked again in other words."""
+        self.asked_again: str | None = None
+        """The edited question as it was sent."""
+        self._before_editing = ""
 
     def compose(self) -> ComposeResult:
         yield SessionList(id="sessions")
@@ -116,6 +119,8 @@ class ChatPane(Horizontal):
             case EmbeddedProgressed():
                 self._model_progressed(event)
             case SessionChanged():
+                if event.session_id != self.session_id:
+                    self.give_up_editing()
                 self.session_id = event.session_id
 
     def _model_progressed(self, event: EmbeddedProgressed) -> None:
@@ -128,6 +133,8 @@ class ChatPane(Horizontal):
         self.turns.started(event, shown=True)
         self._show_welcome()
         self.prompt.accepted(event.question)
+        if self.editing and event.question == self.asked_again:
+            self.stop_editing()
 
     def show_session(self, session_id: str | None, shown: list[tuple[Message, tuple[int, int] | None]]) -> None:
         """Rebuilds the conversation from the store; the running turn is laid over what the store knows of it."""
@@ -167,6 +174,8 @@ class ChatPane(Horizontal):
         chosen = self.transcript.selected_entry
         entry = chosen if chosen and chosen.role == "user" else (questions[-1] if questions else None)
         if entry:
+            if self.editing is None:
+                self._before_editing = self.prompt.draft
             self.editing = entry.id
             self.prompt.put(entry.text)
             self.prompt.focus()
@@ -174,12 +183,18 @@ class ChatPane(Horizontal):
                 "editing", f"Asking again: “{title_of(entry.text, 40)}” · Enter sends, Esc gives up", "info"
             )
 
-    def stop_editing(self) -> bool:
-        """Gives up editing a question; False when none was being edited."""
-        was = self.editing is not None
-        self.editing = None
+    def stop_editing(self) -> None:
+        """The edited question is sent, or is no longer the one being edited."""
+        self.editing = self.asked_again = None
         self.standing.clear("editing")
-        return was
+
+    def give_up_editing(self) -> bool:
+        """Brings back what was in the prompt before; False when no question was being edited."""
+        if self.editing is None:
+            return False
+        self.stop_editing()
+        self.prompt.put(self._before_editing)
+        return True
 
     def toggle_reasoning(self) -> None:
         """Of the selected answer, or the last."""

@@ -19,7 +19,7 @@ from sophia_tui.screens.palette_screen import PaletteScreen
 from sophia_tui.screens.pick import Pick
 from sophia_tui.screens.store_trouble import StoreTrouble
 from sophia_tui.screens.unlock import Unlock
-from tests.scripted import ScriptedReply, chat, delta
+from tests.scripted import ScriptedReply, chat, delta, refusal
 from tests.sophia_tui.conftest import settle
 
 OpenApp = Callable[..., AbstractAsyncContextManager[tuple[SophiaApp, Pilot[int]]]]
@@ -295,3 +295,42 @@ async def test_what_streams_when_the_app_is_left_is_kept(open_app: OpenApp) -> N
         latest = await app.runtime.run("session.latest")
         assert latest is not None
         assert [m.text for m in await app.runtime.sessions.messages()] == ["hi", "so far"]
+
+
+async def test_escape_gives_up_editing_and_brings_back_what_was_typed(open_app: OpenApp) -> None:
+    async with open_app(chat("one")) as (app, pilot):
+        await ask(app, pilot, "first")
+        app.chat.prompt.put("half a thought")
+        await pilot.press("ctrl+g")
+        await settle(app, pilot)
+        assert app.chat.prompt.text == "first"
+        await pilot.press("escape")
+        await settle(app, pilot)
+        assert (app.chat.prompt.text, app.chat.editing) == ("half a thought", None)
+
+
+async def test_another_session_is_never_edited_by_mistake(open_app: OpenApp) -> None:
+    async with open_app(chat("one"), chat("two")) as (app, pilot):
+        await ask(app, pilot, "first")
+        await pilot.press("ctrl+g")
+        await settle(app, pilot)
+        await pilot.press("ctrl+n")
+        await settle(app, pilot)
+        assert app.chat.editing is None
+        await ask(app, pilot, "second")
+        assert len(await app.runtime.sessions.list()) == 2
+
+
+async def test_two_questions_at_once_make_one_turn(open_app: OpenApp) -> None:
+    async with open_app(chat("one")) as (app, pilot):
+        app.dispatcher.submit("first")
+        app.dispatcher.submit("second")
+        await settle(app, pilot)
+        assert len(await app.runtime.sessions.list()) == 1
+        assert [entry.text for entry in app.chat.transcript.entries] == ["first", "one"]
+
+
+async def test_a_refused_key_is_not_called_offline(open_app: OpenApp) -> None:
+    async with open_app(refusal(401)) as (app, pilot):
+        await ask(app, pilot, "hi")
+        assert app.status.values.level == 0
