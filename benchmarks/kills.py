@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import random
@@ -174,17 +173,7 @@ def kill_screen(home: Path, url: str, question: str, after_chars: int, after_s: 
                 raise TimeoutError(f"no answer on the screen:\n{running.text()}")
         os.kill(running.pid, signal.SIGKILL)
         seen.at = time.monotonic()
-    _wait_until_gone(running.pid)
     return seen
-
-
-def _wait_until_gone(pid: int) -> None:
-    """Returns when the process has given up all it held; it is tmux's child, so we cannot simply wait for it."""
-    with contextlib.suppress(ProcessLookupError):
-        for _ in range(1000):
-            os.kill(pid, 0)
-            time.sleep(0.01)
-        raise TimeoutError(f"process {pid} is still there")
 
 
 def _ends() -> list[int]:

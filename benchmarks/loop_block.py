@@ -190,10 +190,10 @@ def sophia(question: str, seconds: float) -> list[dict[str, Any]]:
         class WatchedPacer(Pacer):
             """Tells of every frame."""
 
-            def drawn(self, began: float, ended: float) -> None:
+            def drawn(self, cost: float) -> None:
                 watch.frames.append(time.monotonic())
-                watch.frame_cpu.append(ended - began)
-                super().drawn(began, ended)
+                watch.frame_cpu.append(cost)
+                super().drawn(cost)
 
         await app.runtime.vault.get()
         await pilot.pause(1.0)

@@ -3,8 +3,8 @@
     python -m benchmarks.startup [--rounds 5] [--imports]
 
 Warm is the median of several starts, cold a start that finds no byte code. The app's start ends when its prompt is on
-the screen of a tmux; CPU and memory are those of the process at that moment, and a second later. `--imports` prints only
-what the app's imports cost.
+the screen of a tmux; CPU and memory are those of the process at that moment, and a second later. `--imports` prints
+only what the app's imports cost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks.terminal import BARE_READY, READY, SOPHIA, bare_app, fresh_home,
 
 WALL_BUDGET_S, CPU_BUDGET_S, MEMORY_BUDGET_MB = 0.9, 0.6, 80.0
 SETTLED_SECONDS = 1.5
-APP_IMPORTS = "import sophia_cli.main, sophia_core.settings, sophia_tui.app"
+APP_IMPORTS = "import sophia_cli.main, sophia_core.settings, sophia_tui.start"
 TOP = 10
 
 

@@ -116,16 +116,21 @@ def _become(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
 class Screen:
     """A program in a tmux server of its own, which ends when this process does, however it does."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
-        self._base = ["tmux", "-L", f"sophia-bench-{os.getpid()}-{time.monotonic_ns()}", "-f", "/dev/null"]
+    def __init__(self) -> None:
+        self._folder = tempfile.mkdtemp(prefix="sophia-bench-")
+        self._base = ["tmux", "-S", f"{self._folder}/tmux", "-f", "/dev/null"]
+        self._client: subprocess.Popen[str] | None = None
+        self.began = 0.0
+        """When the program was started, in monotonic seconds."""
+        self.pid = 0
+
+    def start(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        """Starts the program with this environment and no other."""
         size = ["-x", str(COLUMNS), "-y", str(ROWS)]
         line = f"cd {shlex.quote(str(ROOT))} && exec env -i {shlex.join(f'{k}={v}' for k, v in env.items())} "
+        session = ["new-session", "-d", "-s", "app", *size, line + shlex.join(command)]
         self.began = time.monotonic()
-        subprocess.run(
-            [*self._base, "new-session", "-d", "-s", "app", *size, line + shlex.join(command)],
-            check=True,
-            env=dict(env),
-        )
+        subprocess.run([*self._base, *session], check=True, env=dict(env))
         self._client = subprocess.Popen(
             [*self._base, "-C", "attach-session", "-t", "app", "-f", "no-output,ignore-size"],
             stdin=subprocess.PIPE,
@@ -134,12 +139,13 @@ class Screen:
             env=dict(env),
         )
         self._answer()
-        self._ask("set-option -s escape-time 0")
+        # Without us the client ends, without a client the session, without a session the server and the program.
         self._ask("set-option -g destroy-unattached on")
+        self._ask("set-option -s escape-time 0")
         self.pid = int(self._ask("display-message -p -t app '#{pane_pid}'")[0])
 
     def _ask(self, command: str) -> list[str]:
-        assert self._client.stdin is not None
+        assert self._client is not None and self._client.stdin is not None
         try:
             self._client.stdin.write(f"{command}\n")
             self._client.stdin.flush()
@@ -148,7 +154,7 @@ class Screen:
         return self._answer()
 
     def _answer(self) -> list[str]:
-        assert self._client.stdout is not None
+        assert self._client is not None and self._client.stdout is not None
         lines: list[str] = []
         inside = False
         for line in self._client.stdout:
@@ -183,10 +189,25 @@ class Screen:
         return time.monotonic() - self.began
 
     def close(self) -> None:
-        """Ends the program and its tmux server."""
-        subprocess.run([*self._base, "kill-server"], capture_output=True, check=False)
-        self._client.kill()
-        self._client.communicate()
+        """Ends the program and its tmux server; afterwards the program has given up all it held."""
+        with contextlib.ExitStack() as steps:  # Ctrl-C in one of them leaves none out
+            steps.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            if self.pid:
+                steps.callback(_end, self.pid)
+            if self._client is not None:
+                steps.callback(self._client.communicate)
+                steps.callback(self._client.kill)
+            subprocess.run([*self._base, "kill-server"], capture_output=True, check=False)
+
+
+def _end(pid: int) -> None:
+    """Kills a process that is not our child, so that it cannot simply be waited for, and returns when it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        for _ in range(1000):
+            os.kill(pid, 0)
+            time.sleep(0.01)
+        raise TimeoutError(f"process {pid} is still there")
 
 
 @contextlib.contextmanager
@@ -202,8 +223,9 @@ def console(command: Sequence[str], env: Mapping[str, str]) -> Iterator[Console]
 @contextlib.contextmanager
 def screen(command: Sequence[str], env: Mapping[str, str]) -> Iterator[Screen]:
     """A program in tmux, ended with the block."""
-    running = Screen(command, env)
+    running = Screen()
     try:
+        running.start(command, env)
         yield running
     finally:
         running.close()

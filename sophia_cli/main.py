@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; returns the exit code. Never raises for what a person, a disk or a server did."""
     from sophia_cli.console import open_console
 
+    # Plugins of other packages have no business in our settings, and looking for them costs time at every start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     words = list(sys.argv[1:] if argv is None else argv)
     console = open_console(os.environ)
     try:
@@ -69,8 +71,12 @@ def _start_app(console: Console) -> int:
         raise Quit(USAGE, "the terminal app needs a terminal on stdin and stdout", hint)
     if os.environ.get("TERM", "") in ("", "dumb"):
         raise Quit(USAGE, f"the terminal app cannot draw on TERM={os.environ.get('TERM', '')!r}", hint)
+    import gc
     from importlib import import_module
 
+    # Nothing that is imported becomes garbage; looking for it costs a tenth of a second before the first paint.
+    # The app turns the collector on again, calmer, once it stands.
+    gc.disable()
     from sophia_core.settings import load_settings
 
     code = import_module("sophia_tui.start").run(load_settings())

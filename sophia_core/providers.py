@@ -49,8 +49,8 @@ def build_providers(
     first and the embedded model, where there is one, comes last."""
     if settings.base_url:
         key = settings.api_key.get_secret_value() if settings.api_key else ""
-        endpoint = Endpoint(str(settings.base_url), settings.model, _auth(key))
-        return [Provider(name=_host(str(settings.base_url)), source=_source(endpoint, list_models))]
+        endpoint = Endpoint(settings.base_url, settings.model, _auth(key))
+        return [Provider(name=_host(settings.base_url), source=_source(endpoint, list_models))]
     chosen = sorted(settings.providers, key=lambda each: each.name != settings.provider)
     providers = [_from_settings(each, settings, env, list_models) for each in chosen]
     if embedded is not None:
@@ -75,7 +75,7 @@ def _from_settings(
     key = env.get(each.api_key_env, "") if each.api_key_env else ""
     return Provider(
         name=each.name,
-        source=_source(Endpoint(str(each.base_url), model, _auth(key)), list_models),
+        source=_source(Endpoint(each.base_url, model, _auth(key)), list_models),
         timeouts=Timeouts(
             connect=each.connect_timeout,
             first_token=each.first_token_timeout,

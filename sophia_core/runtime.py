@@ -115,10 +115,8 @@ class Runtime:
             self.bus.publish(Notice("warning", f"{name}: {variable} is not set.", f"export {variable}=… and restart."))
         await self.vault.open(create=create)
 
-    async def prewarm(self) -> None:
-        """Does now, beside everything else, what the first question would wait for: imports, and the embedded model
-        when it is the one that will answer."""
-        await self.client.warm()
+    def prewarm(self) -> None:
+        """Loads the embedded model in the background when it is the one that will answer."""
         if self.embedded and self.settings.embedded.prewarm and self.provider.source is self.embedded:
             self._warming = self.embedded.warm(self.settings.chat.system_prompt)
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sophia_core.config_file import Problem, line_of, read_toml
@@ -22,6 +23,18 @@ from sophia_core.paths import Paths, resolve_paths
 SYSTEM_PROMPT = "You are SOPHIA, a helpful assistant in a terminal. Answer briefly and clearly, in Markdown."
 SECRETS = frozenset({"api_key", "passphrase"})
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _http_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("an address starts with http:// or https:// and names a host")
+    if parts.username or parts.password:
+        raise ValueError("an address holds no password; name its variable with api_key_env")
+    return url
+
+
+Address = Annotated[str, AfterValidator(_http_address)]
 
 
 class Section(BaseModel):
@@ -34,7 +47,7 @@ class ProviderSettings(Section):
     """One server that speaks the OpenAI chat protocol."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$", description="What the status bar calls it.")
-    base_url: HttpUrl = Field(description="Where it answers, usually ending in `/v1`.")
+    base_url: Address = Field(description="Where it answers, usually ending in `/v1`.")
     model: str | None = Field(None, description="The model to ask for; the first one it offers when empty.")
     api_key_env: str | None = Field(None, description="The environment variable that holds its API key.")
     context_window: int | None = Field(None, gt=0, description="Tokens the model can read; asked for when empty.")
@@ -86,7 +99,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="SOPHIA_", env_nested_delimiter="__")
 
-    base_url: HttpUrl | None = Field(None, description="One server to use for everything; nothing local is started.")
+    base_url: Address | None = Field(None, description="One server to use for everything; nothing local is started.")
     api_key: SecretStr | None = Field(None, description="The key for `base_url`. Environment only.")
     model: str | None = Field(None, description="The model to ask for, of `base_url` or of the chosen provider.")
     passphrase: SecretStr | None = Field(None, description="Unlocks the store. Environment only.")

@@ -11,10 +11,8 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 from textual.screen import Screen
-from textual.signal import Signal
-from textual.widgets import ContentSwitcher
+from textual.widgets import ContentSwitcher, TextArea
 
-from sophia_core.events import Event
 from sophia_core.runtime import Runtime
 from sophia_tui.asking import Asking
 from sophia_tui.bindings import all_declarations, default_bindings, keymap_of, welcome_keys
@@ -62,6 +60,7 @@ class SophiaApp(App[int]):
     def __init__(self, loaded: Loaded, *, transport: Transport | None = None) -> None:
         self.looks = Looks(loaded)
         super().__init__()
+        self.looks.prepare(self)
         self.loaded = loaded
         self.specs = all_declarations()
         self.keys = keymap_of(loaded.settings, self.specs)
@@ -72,7 +71,7 @@ class SophiaApp(App[int]):
         self.runtime.vault.asker = Asking(self)
         self.dispatcher = Dispatcher(self)
         self.feed, self.dialogs = SessionFeed(self), Dialogs(self)
-        self.events: Signal[Event] = Signal(self, "events")
+        self.warmed = False
         self.unsent: tuple[str | None, str] | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -98,8 +97,7 @@ class SophiaApp(App[int]):
         self.set_keymap({name: ",".join(keys) for name, keys in self.keys.bindings.items()})
         self.chat.prompt.complete = lambda typed: complete(typed, self.runtime.registry, self.keys)
         self.status.values = at_first(self.runtime, self.keys)
-        self.runtime.bus.subscribe(self.events.publish)
-        self.events.subscribe(self, Listener(self).heard)
+        self.runtime.bus.subscribe(Listener(self).heard)
         self.watch(self.chat.transcript, "unseen", self._unseen_changed, init=False)
         self.call_after_refresh(self.run_worker, self._begin(), name="begin")
 
@@ -108,10 +106,8 @@ class SophiaApp(App[int]):
         await self.runtime.start()
         if self.runtime.vault.recovered and self.runtime.current.session_id is None:
             self.dispatcher.start("session.latest")
-        self.looks.report(self)
-        for problem in self.keys.problems:
-            self.dispatcher.notice("warning", problem.message, problem.fix)
-        await self.runtime.prewarm()
+        self.dialogs.tell_mistakes()
+        self.runtime.prewarm()
         calm_collector()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -152,6 +148,13 @@ class SophiaApp(App[int]):
     @on(Prompt.Submitted)
     def _submitted(self, event: Prompt.Submitted) -> None:
         self.dispatcher.submit(event.text)
+
+    @on(TextArea.Changed, "#prompt")
+    def _typing(self) -> None:
+        """A question is coming: what it needs is imported beside the typing, not before it and not after it."""
+        if not self.warmed:
+            self.warmed = True
+            self.run_worker(self.runtime.client.warm(), name="warm")
 
     @on(Prompt.DraftChanged)
     def _draft_changed(self, event: Prompt.DraftChanged) -> None:

@@ -19,8 +19,10 @@ class Asking:
 
     async def ask_secret(self, title: str, *, confirm: bool) -> str | None:
         """What was typed, None when the person gave up."""
+        self._app.clear_notifications()
         return await self._app.push_screen_wait(AskSecret(title, confirm=confirm))
 
     async def show_recovery_key(self, key: str) -> str | None:
         """Shows the key once; what was typed back of it, None when the person gave up."""
+        self._app.clear_notifications()  # nothing may lie over what can be read only once
         return await self._app.push_screen_wait(RecoveryKey(key))

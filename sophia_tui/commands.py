@@ -64,6 +64,12 @@ class ScreenCommands:
         """Show every command and its key."""
         await self._app.dialogs.help()
 
+    @command("view.mistakes", slash="mistakes", needs_app=True)
+    async def mistakes(self) -> list[str]:
+        """List what is wrong with your config, themes and keys, with its place and what to do."""
+        self._app.chat.standing.clear("mistakes")
+        return self._app.dialogs.mistakes() or ["nothing is wrong"]
+
     @command("view.palette", keys=("ctrl+p",), needs_app=True, palette=False)
     async def palette(self) -> None:
         """Find a command or a session and run or open it."""

@@ -70,3 +70,15 @@ class Dialogs:
             await app.runtime.chat.stop()
         else:
             app.dispatcher.say("Ctrl+Q leaves SOPHIA.")
+
+    def mistakes(self) -> list[str]:
+        """What is wrong with the person's own files, one line each with its place and what to do."""
+        app = self._app
+        keys = [f"keys: {problem.message} {problem.fix}" for problem in app.keys.problems]
+        return [*map(str, app.loaded.problems), *app.looks.mistakes(), *keys]
+
+    def tell_mistakes(self) -> None:
+        """Names the first of them above the prompt, and how to see them all."""
+        if found := self.mistakes():
+            count = f" (1 of {len(found)})" if len(found) > 1 else ""
+            self._app.chat.standing.say("mistakes", one_line(f"{found[0]}{count} · /mistakes", 300))

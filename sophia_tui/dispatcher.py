@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend_client.errors import BackendError
@@ -24,6 +26,17 @@ if TYPE_CHECKING:
 
 SEVERITY: dict[NoticeLevel, SeverityLevel] = {"info": "information", "warning": "warning", "error": "error"}
 MAX_TOAST = 400
+ROWS_PER_TOAST = 6
+RETRY_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Toast:
+    """One word in the corner, and until when it stays."""
+
+    text: str
+    severity: SeverityLevel
+    until: float
 
 
 class Dispatcher:
@@ -33,6 +46,7 @@ class Dispatcher:
         self._app = app
         self.recent: list[str] = []
         """Commands run from the palette, newest first."""
+        self._toasts: list[_Toast] = []
 
     def start(self, name: str, *args: object) -> None:
         """Runs a command by name; returns at once."""
@@ -127,7 +141,27 @@ class Dispatcher:
         """A word in the corner; errors stay longer."""
         words = sanitize("\n".join(part for part in (text, hint) if part))
         shown = words if len(words) <= MAX_TOAST else words[: MAX_TOAST - 1] + "…"
-        self._app.notify(shown, severity=SEVERITY[level], timeout=6 if level == "info" else 12, markup=False)
+        self._toast(shown, SEVERITY[level], 6 if level == "info" else 12)
+
+    def retrying(self, error: str, wait_s: float) -> None:
+        """Says that an attempt failed and when the next one comes; gone soon after that."""
+        text = f"{one_line(error, 300).rstrip('.')}. Trying again in {wait_s:.1f} s."
+        self._toast(text, "warning", wait_s + RETRY_SECONDS)
+
+    def _toast(self, text: str, severity: SeverityLevel, seconds: float) -> None:
+        """As many as a part of the screen has room for, and none twice: they lie over what the person is doing."""
+        now, room = time.monotonic(), max(1, self._app.size.height // ROWS_PER_TOAST)
+        current = [each for each in self._toasts if each.until > now]
+        others = [each for each in current if each.text != text]
+        new = _Toast(text, severity, now + seconds)
+        self._toasts = [*others, new][-room:]
+        again = self._toasts
+        if self._toasts[:-1] == current:
+            again = [new]
+        else:
+            self._app.clear_notifications()
+        for each in again:
+            self._app.notify(each.text, severity=each.severity, timeout=each.until - now, markup=False)
 
     def copy(self, text: str, what: str) -> None:
         """Puts text into the clipboard of the terminal, and says what was sent there."""

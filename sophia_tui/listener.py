@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from textual.css.query import NoMatches
 
 from sophia_core.events import (
     AttemptFailed,
@@ -17,6 +20,7 @@ from sophia_core.events import (
     SessionsChanged,
     StoreStateChanged,
     TextDelta,
+    TurnStarted,
 )
 from sophia_core.sanitize import one_line
 from sophia_tui.status_feed import BUSY, IDLE, after, hints
@@ -36,7 +40,11 @@ class Listener:
         self._told_speed = 0.0
 
     def heard(self, event: Event) -> None:
-        """One event of the bus."""
+        """One event of the bus. Once the screen is taken down there is nothing to show it on: the store has it."""
+        with suppress(NoMatches):
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         app = self._app
         if isinstance(event, TextDelta | ReasoningDelta):
             app.chat.heard(event)
@@ -51,12 +59,13 @@ class Listener:
             case Notice():
                 app.dispatcher.notice(event.level, event.text, event.hint)
             case AttemptFailed() if event.retrying:
-                text = f"{event.provider}: {event.error} Trying again in {event.wait_s:.1f} s."
-                app.dispatcher.notice("warning", one_line(text, 300))
+                app.dispatcher.retrying(event.error, event.wait_s)
             case SessionChanged():
                 app.feed.show(event.session_id)
             case SessionsChanged():
                 app.feed.refresh()
+            case TurnStarted():
+                app.feed.asked(event.session_id)
             case StoreStateChanged():
                 self._store(event)
             case KeysChanged():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual.app import App
 from textual.theme import Theme
 
 from sophia_core.commands import CommandError
@@ -13,8 +14,6 @@ from sophia_tui.screens.pick import Pick, PickItem
 from sophia_tui.theming import DEFAULT_THEME, choose_theme, load_themes, themes_dir, variable_defaults
 
 if TYPE_CHECKING:
-    from textual.app import App
-
     from sophia_core.settings import Loaded
     from sophia_tui.app import SophiaApp
 
@@ -34,19 +33,28 @@ class Looks:
     def _theme(self, app: App[int]) -> Theme:
         return app.available_themes.get(app.theme) or self.themes[DEFAULT_THEME]
 
-    def apply(self, app: SophiaApp) -> None:
-        """Registers the themes and uses the chosen one."""
+    def prepare(self, app: SophiaApp) -> None:
+        """Registers the themes and makes the chosen one the first that is painted, so that nothing is styled twice.
+
+        Themes in the terminal's own colours need what Textual does when a theme changes: those wait for `apply`.
+        """
         for theme in self.themes.values():
             app.register_theme(theme)
-        app.theme = self.name
+        chosen = self.themes.get(self.name)
+        if chosen is not None and not chosen.ansi:
+            app.set_reactive(App.theme, self.name)
+            looks = {f"-theme-{self.name}": True, "-dark-mode": chosen.dark, "-light-mode": not chosen.dark}
+            app.update_classes(looks, update=False)
 
-    def report(self, app: SophiaApp) -> None:
-        """Tells what was wrong with theme files."""
-        for problem in self._problems:
-            where = f"{problem.file}:{problem.line}" if problem.line else str(problem.file)
-            app.dispatcher.notice("warning", f"{where}: {problem.message}", problem.fix)
-        if self._fallback:
-            app.dispatcher.notice("warning", self._fallback, f"{self.name} is used.")
+    def apply(self, app: SophiaApp) -> None:
+        """Uses the chosen theme, where it is not in use already."""
+        if app.theme != self.name:
+            app.theme = self.name
+
+    def mistakes(self) -> list[str]:
+        """What was wrong with theme files, one line each."""
+        lines = [str(problem) for problem in self._problems]
+        return [*lines, f"{self._fallback} {self.name} is used."] if self._fallback else lines
 
     def use(self, app: SophiaApp, name: str) -> str:
         """Switches now and for the next start. Raises CommandError."""

@@ -23,6 +23,8 @@ class SessionFeed:
 
     def __init__(self, app: SophiaApp) -> None:
         self._app = app
+        self.draft_of: str | None = None
+        """The session that the text in the prompt belongs to; None is the one not begun yet."""
         self.jump_to: str | None = None
         """The message to show when the next session is opened; None: its end."""
 
@@ -43,7 +45,7 @@ class SessionFeed:
             chat.transcript.select(self.jump_to)
             self.jump_to = None
         self.refresh()
-        await self._draft(session_id)
+        await self._change_draft(session_id)
 
     def refresh(self) -> None:
         """Reads the list of sessions again."""
@@ -78,20 +80,42 @@ class SessionFeed:
         self._app.chat.sessions.show_hits([_row(hit) for hit in hits])
 
     async def _prompt_memory(self) -> None:
-        self._app.chat.prompt.recent = await self._app.runtime.drafts.recent_prompts()
-        await self._draft(self._app.chat.session_id)
+        prompt, drafts = self._app.chat.prompt, self._app.runtime.drafts
+        recent = await drafts.recent_prompts()
+        draft = await drafts.load(self.draft_of)
+        if draft and prompt.text:  # typed before the store was open: the older text is one step up
+            recent.insert(0, draft)
+        elif draft:
+            prompt.load_text(draft)
+        prompt.recent = recent
 
-    async def _draft(self, session_id: str | None) -> None:
-        """What was typed in this session and not sent; never over what is being typed now."""
-        draft = await self._app.runtime.drafts.load(session_id)
-        if draft and not self._app.chat.prompt.text:
-            self._app.chat.prompt.load_text(draft)
+    async def _change_draft(self, session_id: str | None) -> None:
+        """Puts what was typed and not sent in this session into the prompt; what stood there stays with its own."""
+        if session_id == self.draft_of:
+            return
+        coming = await self._app.runtime.drafts.load(session_id)
+        prompt, left = self._app.chat.prompt, self.draft_of
+        if session_id == left:  # the session began while we read: its question has left the prompt already
+            return
+        unsent = "" if self._app.dispatcher.is_command(prompt.draft) else prompt.draft
+        self.draft_of = session_id
+        prompt.load_text(coming)
+        self._save_draft(left, unsent)
+
+    def asked(self, session_id: str) -> None:
+        """A question has left the prompt; what is typed from now on belongs to its session."""
+        if session_id != self.draft_of:
+            self._save_draft(self.draft_of, "")
+            self.draft_of = session_id
 
     def keep_draft(self, text: str) -> None:
-        """Keeps what is typed and not sent."""
-        self._app.run_worker(
-            self._app.runtime.drafts.save(self._app.chat.session_id, text), group="draft", exclusive=True
-        )
+        """Keeps what is typed and not sent, unless it has left the prompt by now."""
+        if text == self._app.chat.prompt.draft:
+            self._save_draft(self.draft_of, text)
+
+    def _save_draft(self, session_id: str | None, text: str) -> None:
+        # Each in its turn: a write that a newer one cancelled could have been for another session.
+        self._app.run_worker(self._app.runtime.drafts.save(session_id, text), group="draft")
 
     def unlock(self, detail: str) -> None:
         """Asks for what opens the store."""

@@ -276,8 +276,10 @@ async def test_mistakes_in_the_config_are_told_and_the_app_starts(open_app: Open
     (tmp_path / "config.toml").write_text("thme = 'x'\ntheme = 'nosuch'\n[keys]\n'chat.stop' = 'ctrl+n'\n", "utf-8")
     (tmp_path / "themes").mkdir()
     (tmp_path / "themes/broken.toml").write_text("primary = \n", "utf-8")
-    async with open_app() as (app, _):
-        told = "\n".join(str(each.message) for each in app._notifications)
+    async with open_app() as (app, pilot):
+        assert app.chat.standing.display
+        await ask(app, pilot, "/mistakes")
+        told = app.chat.transcript.entries[-1].text
         assert "config.toml:1" in told
         assert "broken.toml:1" in told
         assert "nosuch" in told

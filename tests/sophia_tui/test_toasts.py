@@ -1,0 +1,55 @@
+"""Words in the corner never pile up over what the person is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from textual.pilot import Pilot
+
+from sophia_tui.app import SophiaApp
+from sophia_tui.screens.recovery_key import RecoveryKey
+
+OpenApp = Callable[..., AbstractAsyncContextManager[tuple[SophiaApp, Pilot[int]]]]
+
+
+def words(app: SophiaApp) -> list[str]:
+    return [each.message for each in app._notifications]
+
+
+async def test_the_same_word_is_shown_once(open_app: OpenApp) -> None:
+    async with open_app() as (app, pilot):
+        for _ in range(5):
+            app.dispatcher.notice("warning", "an answer is streaming")
+        await pilot.pause()
+        assert words(app) == ["an answer is streaming"]
+
+
+async def test_there_are_no_more_than_the_screen_has_room_for(open_app: OpenApp) -> None:
+    async with open_app(size=(80, 24)) as (app, pilot):
+        for number in range(9):
+            app.dispatcher.notice("error", f"word {number}")
+        await pilot.pause()
+        assert words(app) == ["word 5", "word 6", "word 7", "word 8"]
+    async with open_app(size=(20, 5)) as (app, pilot):
+        app.dispatcher.notice("error", "one")
+        app.dispatcher.notice("error", "two")
+        await pilot.pause()
+        assert words(app) == ["two"]
+
+
+async def test_a_retry_names_the_provider_once(open_app: OpenApp) -> None:
+    async with open_app() as (app, pilot):
+        app.dispatcher.retrying("here: nothing answers.", 0.25)
+        await pilot.pause()
+        assert words(app) == ["here: nothing answers. Trying again in 0.2 s."]
+
+
+async def test_nothing_lies_over_the_recovery_key(open_app: OpenApp) -> None:
+    async with open_app() as (app, pilot):
+        app.dispatcher.notice("error", "a word")
+        app.dispatcher.start("keys.recovery")
+        while not isinstance(app.screen, RecoveryKey):
+            await pilot.pause()
+        await pilot.pause()
+        assert words(app) == []
