@@ -264,9 +264,17 @@ def _folder(name: str, path: Path, *, private: bool) -> Check:
     return Check(name, "ok", str(path))
 
 
+STORE_FIXES = {
+    "recovery key": "`sophia keys recovery` shows one to write down, and asks for it back.",
+    "key slots": "`sophia keys passphrase` asks for a passphrase that replaces it.",
+}
+"""What a person does about it; the store itself knows no commands."""
+
+
 def _from_store(found: CheckResult) -> Check:
     status: Status = "ok" if found.ok else "warn" if found.name in GRACE_CHECKS else "fail"
-    return Check(f"store {found.name}", status, found.detail, found.fix or "")
+    fix = STORE_FIXES.get(found.name, found.fix or "") if status != "ok" else ""
+    return Check(f"store {found.name}", status, found.detail, fix)
 
 
 def _engine(needed: Status) -> Check:

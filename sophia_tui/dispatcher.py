@@ -47,6 +47,7 @@ class Dispatcher:
         self.recent: list[str] = []
         """Commands run from the palette, newest first."""
         self._toasts: list[_Toast] = []
+        self._drawn: list[_Toast] = []
 
     def start(self, name: str, *args: object) -> None:
         """Runs a command by name; returns at once."""
@@ -151,16 +152,21 @@ class Dispatcher:
     def _toast(self, text: str, severity: SeverityLevel, seconds: float) -> None:
         """As many as a part of the screen has room for, and none twice: they lie over what the person is doing."""
         now, room = time.monotonic(), max(1, self._app.size.height // ROWS_PER_TOAST)
-        current = [each for each in self._toasts if each.until > now]
-        others = [each for each in current if each.text != text]
-        new = _Toast(text, severity, now + seconds)
-        self._toasts = [*others, new][-room:]
-        again = self._toasts
-        if self._toasts[:-1] == current:
-            again = [new]
+        others = [each for each in self._toasts if each.until > now and each.text != text]
+        self._toasts = [*others, _Toast(text, severity, now + seconds)][-room:]
+        self._app.call_later(self._draw_toasts)  # after those that are on their way to the screen
+
+    def _draw_toasts(self) -> None:
+        if self._toasts == self._drawn:
+            return
+        now = time.monotonic()
+        if self._toasts[:-1] == [each for each in self._drawn if each.until > now]:
+            missing = self._toasts[-1:]
         else:
             self._app.clear_notifications()
-        for each in again:
+            missing = [each for each in self._toasts if each.until > now]
+        self._drawn = self._toasts
+        for each in missing:
             self._app.notify(each.text, severity=each.severity, timeout=each.until - now, markup=False)
 
     def copy(self, text: str, what: str) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING
+
+from textual.css.query import NoMatches
 
 from local_store.errors import StoreError
 from sophia_core.commands import CommandError
@@ -31,11 +35,11 @@ class SessionFeed:
     def opened(self) -> None:
         """The store is open: everything that comes from it can be shown."""
         self.refresh()
-        self._app.run_worker(self._prompt_memory(), group="prompt", exclusive=True)
+        self._app.run_worker(_while_shown(self._prompt_memory()), group="prompt", exclusive=True)
 
     def show(self, session_id: str | None) -> None:
         """Rebuilds the conversation."""
-        self._app.run_worker(self._show(session_id), group="conversation", exclusive=True)
+        self._app.run_worker(_while_shown(self._show(session_id)), group="conversation", exclusive=True)
 
     async def _show(self, session_id: str | None) -> None:
         chat, runtime = self._app.chat, self._app.runtime
@@ -49,7 +53,7 @@ class SessionFeed:
 
     def refresh(self) -> None:
         """Reads the list of sessions again."""
-        self._app.run_worker(self._refresh(), group="sessions", exclusive=True)
+        self._app.run_worker(_while_shown(self._refresh()), group="sessions", exclusive=True)
 
     async def _refresh(self) -> None:
         app = self._app
@@ -70,7 +74,7 @@ class SessionFeed:
 
     def search(self, query: str) -> None:
         """Shows where something was said; an empty query brings the list back."""
-        self._app.run_worker(self._search(query), group="search", exclusive=True)
+        self._app.run_worker(_while_shown(self._search(query)), group="search", exclusive=True)
 
     async def _search(self, query: str) -> None:
         if not query.strip():
@@ -157,6 +161,12 @@ class SessionFeed:
             await self._app.runtime.vault.open_unsaved()
         except (StoreError, CommandError, OSError) as error:
             self._app.dispatcher.notice("error", f"There is nowhere to keep even this: {error}")
+
+
+async def _while_shown(work: Coroutine[None, None, None]) -> None:
+    """Does work that ends in widgets. When the app is left they go before the workers that fill them."""
+    with contextlib.suppress(NoMatches):
+        await work
 
 
 def _row(hit: Hit) -> HitRow:
