@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+
+_QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"|\'([^\']*)\'', re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 class BadLine(ValueError):
@@ -30,23 +32,37 @@ def split_line(line: str) -> tuple[str, list[Word]]:
 
 
 def _words(text: str) -> list[Word]:
-    try:
-        plain = list(_lexer(text, posix=True))
-    except ValueError as error:
-        # An apostrophe in prose (`/ask don't`) is far likelier than a lost quote: take the words as they are.
-        if "'" in text and '"' not in text:
-            return [Word(word) for word in text.split()]
-        raise BadLine(f"{str(error).lower()} in {text!r}") from None
-    raw = list(_lexer(text, posix=False))
-    if len(raw) != len(plain):
-        return [Word(word) for word in plain]
-    return [Word(word, token[:1] in "\"'") for word, token in zip(plain, raw, strict=True)]
+    words: list[Word] = []
+    at = _skip_space(text, 0)
+    while at < len(text):
+        quoted = text[at] in "\"'"
+        word, at = _word(text, at)
+        words.append(Word(word, quoted))
+        at = _skip_space(text, at)
+    return words
 
 
-def _lexer(text: str, *, posix: bool) -> shlex.shlex:
-    lexer = shlex.shlex(text, posix=posix)
-    lexer.whitespace_split, lexer.commenters = True, ""
-    return lexer
+def _word(text: str, at: int) -> tuple[str, int]:
+    """One word and where it ends. A quote opens at the beginning or after `=` only: in `don't` it is an apostrophe."""
+    start, parts = at, []
+    while at < len(text) and not text[at].isspace():
+        opens = text[at] in "\"'" and (at == start or text[at - 1] == "=")
+        found = _QUOTED.match(text, at) if opens else None
+        if found:
+            parts.append(_ESCAPED.sub(r"\1", found[1]) if found[1] is not None else found[2])
+            at = found.end()
+        elif opens and text[at] == '"':
+            raise BadLine(f"a closing quotation mark is missing in {text!r}")
+        else:
+            parts.append(text[at])
+            at += 1
+    return "".join(parts), at
+
+
+def _skip_space(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
 
 
 def quote(word: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from backend_client.auth import ApiKey, Auth, NoAuth, Secret
-from backend_client.errors import NotFound
+from backend_client.errors import EndpointUnavailable, NotFound
 from backend_client.types import Endpoint, EndpointSource, ModelCard, Provider, StaticEndpoint, Timeouts
 
 if TYPE_CHECKING:
@@ -39,6 +39,15 @@ class FirstModel:
         return Endpoint(self.endpoint.base_url, self.card.id, self.endpoint.auth)
 
 
+@dataclass(frozen=True, slots=True)
+class Nowhere:
+    """What there is when no server is named rightly and nothing local may be started."""
+
+    async def ready(self) -> Endpoint:
+        """Raises EndpointUnavailable, always."""
+        raise EndpointUnavailable("no server is configured", hint="Correct SOPHIA_BASE_URL, or unset it.")
+
+
 def build_providers(
     settings: Settings,
     env: Mapping[str, str],
@@ -61,7 +70,7 @@ def build_providers(
             context_window=settings.embedded.context,
         )
         providers.insert(0 if settings.provider == EMBEDDED else len(providers), own)
-    return providers
+    return providers or [Provider(name="none", source=Nowhere())]
 
 
 def _from_settings(

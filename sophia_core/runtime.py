@@ -45,7 +45,7 @@ class Runtime:
         self._env = os.environ if env is None else env
         self.settings, self.paths = settings, paths
         self.bus, self.registry, self.current = Bus(), Registry(), Current()
-        self.embedded = None if settings.base_url else self._build_embedded()
+        self.embedded = None if loaded.server_named or settings.base_url else self._build_embedded()
         self.providers = build_providers(settings, self._env, self.embedded, self._list_models)
         self.client = BackendClient(self.providers, transport=self._transport, on_attempt=self._attempted)
         self.degradation = Degradation(self.bus, [provider.name for provider in self.providers])

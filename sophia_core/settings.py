@@ -134,6 +134,8 @@ class Loaded:
     settings: Settings
     problems: tuple[Problem, ...]
     paths: Paths
+    server_named: bool = False
+    """SOPHIA_BASE_URL is set, rightly or wrongly: nothing local is started."""
 
 
 def load_settings(env: Mapping[str, str] | None = None) -> Loaded:
@@ -149,7 +151,8 @@ def load_settings(env: Mapping[str, str] | None = None) -> Loaded:
     values = _from_environment(env)
     while True:
         try:
-            return Loaded(Settings(**_merge(tables, values)), tuple(problems), paths)
+            settings = Settings(**_merge(tables, values))
+            return Loaded(settings, tuple(problems), paths, server_named=bool(env.get("SOPHIA_BASE_URL")))
         except ValidationError as error:
             if not _drop_wrong(error, tables, values, paths.config_file, text, problems):
                 raise
@@ -234,6 +237,7 @@ def _explain(kind: str, message: str, location: tuple[str | int, ...]) -> str:
         return f"{name!r} is not a setting."
     if kind == "missing":
         return f"{name!r} is needed."
+    message = message.removeprefix("Value error, ")
     return f"{name!r}: {message[:1].lower()}{message[1:]}."
 
 

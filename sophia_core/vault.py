@@ -120,6 +120,11 @@ class Vault:
             await self.open(create=False, recovery_key=recovery_key)
         return self.store is not None
 
+    @property
+    def unwritten(self) -> int:
+        """How many answers the store has refused so far and not taken since."""
+        return len(self._kept)
+
     def keep(self, save: Callable[[], Coroutine[None, None, object]]) -> None:
         """Takes a write the store refused and tries it again until it succeeds."""
         self._kept.append(save)

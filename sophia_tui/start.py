@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 from sophia_tui.app import SophiaApp
@@ -38,4 +39,7 @@ async def _run(loaded: Loaded) -> int:
         result = await app.run_async(mouse=loaded.settings.screen.mouse)
     finally:
         await close(app)
+        if lost := app.runtime.vault.unwritten:
+            words = "The last answer" if lost == 1 else f"The last {lost} answers"
+            print(f"sophia: {words} could not be written. Is the disk full?", file=sys.stderr)
     return int(app.return_code or 0) if result is None else result

@@ -79,7 +79,7 @@ async def test_a_quoted_word_is_never_a_named_value(registry: Registry) -> None:
         ("kettle.label red", BadArguments, "'text'"),
         ("kettle.boil 1 2", BadArguments, "takes 1"),
         ("kettle.smash", NeedsConfirmation, "cannot be undone"),
-        ('kettle.label red "open', BadArguments, "no closing quotation"),
+        ('kettle.label red "open', BadArguments, "closing quotation mark"),
         ("Not A Name", BadArguments, "not a command name"),
     ],
 )
@@ -140,3 +140,18 @@ def test_any_line_is_read_or_refused(line: str) -> None:
         assert str(error)
     else:
         assert name
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("say don't and it's", ["don't", "and", "it's"]),
+        ('say "two words" three', ["two words", "three"]),
+        ("say key='two words'", ["key=two words"]),
+        (r'say "a \"b\" \\ c"', ['a "b" \\ c']),
+        ("say 'unclosed prose", ["'unclosed", "prose"]),
+        (r"say C:\dir", [r"C:\dir"]),
+    ],
+)
+def test_words_are_read_as_people_write_them(line: str, words: list[str]) -> None:
+    assert [word.text for word in split_line(line)[1]] == words

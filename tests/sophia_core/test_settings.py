@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sophia_core.config_file import line_of, write_value
+from sophia_core.runtime import Runtime
 from sophia_core.settings import Loaded, Settings, load_settings
 
 
@@ -135,3 +136,11 @@ def test_writing_a_value_keeps_the_rest_and_the_mode(tmp_path: Path) -> None:
     assert "max_tokens = 5" in text
     assert load_settings({"SOPHIA_HOME": str(tmp_path)}).settings.theme == "b"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_wrong_server_is_named_and_still_means_nothing_local(tmp_path: Path) -> None:
+    loaded = load(tmp_path, SOPHIA_BASE_URL="localhost:8000")
+    assert loaded.server_named
+    assert loaded.problems[0].where == "environment variable SOPHIA_BASE_URL"
+    assert "http://" in loaded.problems[0].message
+    assert Runtime(loaded, env={}).embedded is None
