@@ -91,7 +91,7 @@ def require_store(runtime: Runtime) -> None:
 def unlock_hint(vault: Vault) -> str:
     """What a person can do about a store that is not open."""
     if vault.state == "locked":
-        return "Set SOPHIA_PASSPHRASE, or run this in a terminal to be asked."
+        return "Set SOPHIA_PASSPHRASE to its passphrase, or run this in a terminal to be asked."
     return vault.hint or "`sophia init` makes a store; `sophia doctor` tells more."
 
 

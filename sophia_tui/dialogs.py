@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from sophia_core.sanitize import one_line
+from sophia_tui.terminal import speaks_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +18,8 @@ WRITING = (
     ("name=value", "names a parameter; quote a value that has spaces"),
     ("sophia run 'name …'", "the same line from a shell"),
 )
+
+NOT_UTF8 = "The locale is not UTF-8: some signs may be drawn wrong. export LC_ALL=C.UTF-8"
 
 
 class Dialogs:
@@ -75,7 +79,8 @@ class Dialogs:
         """What is wrong with the person's own files, one line each with its place and what to do."""
         app = self._app
         keys = [f"keys: {problem.message} {problem.fix}" for problem in app.keys.problems]
-        return [*map(str, app.loaded.problems), *app.looks.mistakes(), *keys]
+        locale = [] if speaks_utf8(os.environ) else [NOT_UTF8]
+        return [*map(str, app.loaded.problems), *app.looks.mistakes(), *keys, *locale]
 
     def tell_mistakes(self) -> None:
         """Names the first of them above the prompt, and how to see them all."""

@@ -45,6 +45,7 @@ class Looks:
             app.set_reactive(App.theme, self.name)
             looks = {f"-theme-{self.name}": True, "-dark-mode": chosen.dark, "-light-mode": not chosen.dark}
             app.update_classes(looks, update=False)
+            app.stylesheet.set_variables(app.get_css_variables())
 
     def apply(self, app: SophiaApp) -> None:
         """Uses the chosen theme, where it is not in use already."""

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from textual.color import Color
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -336,3 +337,14 @@ async def test_a_refused_key_is_not_called_offline(open_app: OpenApp) -> None:
     async with open_app(refusal(401)) as (app, pilot):
         await ask(app, pilot, "hi")
         assert app.status.values.level == 0
+
+
+@pytest.mark.parametrize("name", ["sophia-dark", "paper", "high-contrast", "daltonic-light", "ansi"])
+async def test_the_first_paint_is_in_the_chosen_theme(open_app: OpenApp, name: str) -> None:
+    async with open_app(SOPHIA_THEME=name) as (app, _):
+        assert app.theme == name
+        assert app.has_class(f"-theme-{name}")
+        assert app.has_class("-dark-mode") is app.current_theme.dark
+        wanted = Color.parse(app.theme_variables["background"])
+        assert app.screen.styles.background == wanted
+        assert app.theme_variables["sophia-user"]
