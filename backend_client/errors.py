@@ -211,14 +211,14 @@ class StreamTruncated(BackendError):
 
     default_type = "provider_unavailable"
     default_fault = "network"
-    default_hint = "The text so far is kept: continue it or ask again."
+    default_hint = "What has arrived is kept: continue it, or ask again."
 
 
 class StreamFailed(BackendError):
     """The server reported an error after the answer had begun."""
 
     default_type = "server"
-    default_hint = "The text so far is kept: continue it or ask again."
+    default_hint = "What has arrived is kept: continue it, or ask again."
 
 
 def excerpt(raw: bytes | str, redact: Callable[[str], str] = str, limit: int = EXCERPT_LIMIT) -> str:

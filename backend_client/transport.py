@@ -7,6 +7,7 @@ fifth of a second to import and a TLS context some more: both are made in a thre
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 READ_AHEAD: Final = 64 << 10
 """Bytes that may wait for the reader of an answer before the server has to."""
+_PYTHON_BYTES: Final = re.compile(r"""(?:bytearray\()?b(?:'([^']*)'|"([^"]*)")\)?""")
+"""How the library quotes what a server said; a person reads the words without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +260,8 @@ def _explained(error: Exception, call: Call) -> BackendError:
         case httpx2.ConnectError():
             return _no_connection(error, where)
         case httpx2.RemoteProtocolError() if "disconnected" not in str(error) and "peer closed" not in str(error):
-            return NotOurProtocol(f"{where} does not speak HTTP: {excerpt(str(error), limit=120)}")
+            said = _PYTHON_BYTES.sub(lambda quoted: quoted[1] or quoted[2] or "", str(error))
+            return NotOurProtocol(f"{where} does not speak HTTP: {excerpt(said, limit=120)}")
         case httpx2.NetworkError() | httpx2.RemoteProtocolError() | OSError():
             return Unreachable(f"{where} closed the connection before the answer was complete")
         case _:

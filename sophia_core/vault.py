@@ -169,6 +169,9 @@ class Vault:
         if passphrase and not await self.unlock(passphrase):
             raise CommandError(self.detail, self.hint)
 
+    def _how_to_be_asked(self) -> str:
+        return "Run it in a terminal to be asked." if isinstance(self.asker, NobodyToAsk) else ""
+
     @command("keys.list")
     async def list_slots(self) -> list[SlotInfo]:
         """List what unlocks the store."""
@@ -180,7 +183,7 @@ class Vault:
         store = await self.get()
         passphrase = await self.asker.ask_secret("New passphrase for the store", confirm=True)
         if not passphrase:
-            raise CommandError("No passphrase was given; nothing changed.", "Run it in a terminal to be asked.")
+            raise CommandError("No passphrase was given; nothing changed.", self._how_to_be_asked())
         await store.keys.add_passphrase(passphrase)
         await self._publish_keys()
         return "The store asks for this passphrase from now on."

@@ -111,8 +111,8 @@ class SophiaApp(App[int]):
         calm_collector()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Commands on keys belong to the main screen: a dialog keeps its own keys."""
-        return len(self.screen_stack) == 1 if action == "dispatch" else True
+        """Commands on keys belong to the main screen: a dialog keeps its own keys. Leaving is always possible."""
+        return action != "dispatch" or parameters == ("app.quit",) or len(self.screen_stack) == 1
 
     def action_dispatch(self, name: str) -> None:
         """Runs the command a key stands for."""
@@ -128,7 +128,7 @@ class SophiaApp(App[int]):
     def exit(self, *args: Any, **kwargs: Any) -> None:
         """Leaves, with what is typed and not sent."""
         if self.is_running and self.query("#chat"):
-            self.unsent = (self.chat.session_id, self.chat.prompt.draft)
+            self.unsent = (self.feed.draft_of, self.chat.prompt.draft)
         super().exit(*args, **kwargs)
 
     def show_pane(self, name: str) -> None:

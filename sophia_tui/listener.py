@@ -95,6 +95,8 @@ class Listener:
             case "open":
                 standing.clear("store")
                 self._app.feed.opened()
+                if event.detail:  # what had been refused is written now: its footer may say so
+                    self._app.feed.show(self._app.chat.session_id)
             case "unsaved":
                 standing.say("store", "Nothing is being saved: everything said is forgotten when you leave.", "error")
                 self._app.feed.opened()

@@ -93,6 +93,8 @@ class Chat:
         """Go on with an answer that stopped short."""
         with self._one_at_a_time():
             store, answer = await self._message(message, "assistant")
+            if answer.status == "complete" and answer.finish_reason != "length":
+                raise CommandError("This answer is whole.", "Ctrl+R asks for another one.")
             return await self._answer_again(store, answer, prefix=answer.text)
 
     @command("chat.stop", slash="stop", enabled=_streaming)

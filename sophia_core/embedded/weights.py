@@ -230,8 +230,8 @@ def check_gguf(path: Path) -> Path:
         return path.resolve()
     if head == LFS_POINTER:
         raise WeightsError(f"{str(path)!r} is a Git LFS pointer, not the model itself", hint="fetch it: git lfs pull")
-    found = f"begins with {head[:4]!r}" if head else "is empty"
-    raise WeightsError(f"{str(path)!r} is not a GGUF model: it {found}, not with {MAGIC!r}", hint=NAME_HINT)
+    found = f"begins with {head[:4].decode('latin-1')!r}" if head else "is empty"
+    raise WeightsError(f"{str(path)!r} is not a GGUF model: it {found}, not with {MAGIC.decode()!r}", hint=NAME_HINT)
 
 
 def _damaged(path: Path, package: str) -> WeightsError:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -122,15 +122,15 @@ class Terminal:
         return "\n".join(await self.tell("capture-pane -p"))
 
     async def shows(self, *patterns: str, within: float = PATIENCE_S) -> str:
-        """The screen, as soon as all the patterns are on it. Raises AssertionError with the screen at the deadline."""
-        return await self._until(lambda text: all(re.search(each, text) for each in patterns), patterns, within)
+        """The screen, as soon as all the patterns are on it, wherever its lines break. Raises AssertionError."""
+        return await self.until(lambda text: all(re.search(each, flat(text)) for each in patterns), patterns, within)
 
     async def hides(self, pattern: str, *, within: float = PATIENCE_S) -> str:
         """The screen, as soon as the pattern is no longer on it. Raises AssertionError."""
-        return await self._until(lambda text: not re.search(pattern, text), ("not", pattern), within)
+        return await self.until(lambda text: not re.search(pattern, flat(text)), ("not", pattern), within)
 
-    async def _until(self, holds: object, what: Sequence[str], within: float) -> str:
-        assert callable(holds)
+    async def until(self, holds: Callable[[str], bool], what: Sequence[str], within: float = PATIENCE_S) -> str:
+        """The screen, as soon as this holds of it. Raises AssertionError that names `what` was waited for."""
         text = ""
         try:
             async with asyncio.timeout(within):
@@ -179,6 +179,11 @@ class Terminal:
             await asyncio.wait([self._reader])
 
 
+def flat(text: str) -> str:
+    """The text of a screen as one line."""
+    return " ".join(text.split())
+
+
 def _quoted(text: str) -> str:
     """The text as one word of tmux's own command language."""
     return "'" + text.replace("'", "'\"'\"'") + "'"
@@ -186,7 +191,7 @@ def _quoted(text: str) -> str:
 
 @asynccontextmanager
 async def terminal(
-    command: Sequence[str], env: Mapping[str, str], size: tuple[int, int] = (100, 30)
+    command: Sequence[str], env: Mapping[str, str], size: tuple[int, int] = (90, 30)
 ) -> AsyncIterator[Terminal]:
     """A program on a screen of its own, both gone after the block."""
     # A socket's path has room for about a hundred characters, which a test's own folder may fill.
