@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sophia_cli.exits import FAILED, OK, SIGNALLED, STORE, UNANSWERED, USAGE, Quit
-from sophia_cli.parser import parse, top_help
 from sophia_cli.version import VERSION
 
 if TYPE_CHECKING:
@@ -53,6 +52,8 @@ def _guarded(words: list[str], console: Console) -> int:
 def _dispatch(words: list[str], console: Console) -> int:
     if not words:
         return _start_app(console)
+    from sophia_cli.parser import parse, top_help
+
     match words[0]:
         case "--help" | "-h" | "help":
             console.out_raw(f"{top_help()}\n")

@@ -18,7 +18,6 @@ from sophia_core.chat.drafts import Drafts
 from sophia_core.chat.sessions import Sessions
 from sophia_core.commands import Registry
 from sophia_core.degradation import Degradation
-from sophia_core.embedded import EmbeddedOptions, EmbeddedServer, Progress
 from sophia_core.events import AttemptFailed, Bus, EmbeddedProgressed, Notice
 from sophia_core.logs import Log, correlation, new_request_id
 from sophia_core.models import Models
@@ -27,6 +26,7 @@ from sophia_core.state import Current
 from sophia_core.vault import Vault
 
 if TYPE_CHECKING:
+    from sophia_core.embedded import EmbeddedServer, Progress
     from sophia_core.settings import Loaded
 
 COMMAND_OWNERS: tuple[type, ...] = (Chat, Sessions, Models, Vault)
@@ -66,6 +66,8 @@ class Runtime:
         self._warming: asyncio.Task[None] | None = None
 
     def _build_embedded(self) -> EmbeddedServer:
+        from sophia_core.embedded import EmbeddedOptions, EmbeddedServer
+
         chosen = self.settings.embedded
         options = EmbeddedOptions(
             model_path=chosen.model_path, context=chosen.context, threads=chosen.threads, download=chosen.download

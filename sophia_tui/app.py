@@ -106,6 +106,7 @@ class SophiaApp(App[int]):
         await self.runtime.start()
         if self.runtime.vault.recovered and self.runtime.current.session_id is None:
             self.dispatcher.start("session.latest")
+        await self.looks.load_rest(self)
         self.dialogs.tell_mistakes()
         self.runtime.prewarm()
         calm_collector()

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sophia_tui.screens.ask_secret import AskSecret
-from sophia_tui.screens.recovery_key import RecoveryKey
-
 if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
 
@@ -19,10 +16,14 @@ class Asking:
 
     async def ask_secret(self, title: str, *, confirm: bool) -> str | None:
         """What was typed, None when the person gave up."""
+        from sophia_tui.screens.ask_secret import AskSecret
+
         self._app.clear_notifications()
         return await self._app.push_screen_wait(AskSecret(title, confirm=confirm))
 
     async def show_recovery_key(self, key: str) -> str | None:
         """Shows the key once; what was typed back of it, None when the person gave up."""
+        from sophia_tui.screens.recovery_key import RecoveryKey
+
         self._app.clear_notifications()  # nothing may lie over what can be read only once
         return await self._app.push_screen_wait(RecoveryKey(key))

@@ -59,6 +59,19 @@ class Dialogs:
         elif choice.spec is not None:
             app.dispatcher.choose(choice.spec)
 
+    async def ask_text(self, title: str) -> str | None:
+        """What was typed, None when the person gave up."""
+        from sophia_tui.screens.ask_text import AskText
+
+        return await self._app.push_screen_wait(AskText(title))
+
+    async def confirm(self, question: str) -> bool:
+        """Whether the person wants it, though it cannot be undone."""
+        from sophia_tui.screens.confirm import Confirm
+
+        said: bool | None = await self._app.push_screen_wait(Confirm(question, yes_label="Do it", dangerous=True))
+        return said is True
+
     async def _session_titles(self) -> Sequence[tuple[str, str]]:
         if self._app.runtime.vault.store is None:
             return []

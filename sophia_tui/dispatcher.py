@@ -14,8 +14,6 @@ from sophia_core.events import NoticeLevel, TurnFinished
 from sophia_core.keymap import show_key
 from sophia_core.present import lines_of
 from sophia_core.sanitize import one_line, sanitize
-from sophia_tui.screens.ask_text import AskText
-from sophia_tui.screens.confirm import Confirm
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,7 +65,7 @@ class Dispatcher:
         for param in spec.params:
             if param.required:
                 title = f"{spec.help.rstrip('.')} — {param.name}"
-                typed = await self._app.push_screen_wait(AskText(title))
+                typed = await self._app.dialogs.ask_text(title)
                 if typed is None:
                     return
                 values[param.name] = typed
@@ -112,7 +110,7 @@ class Dispatcher:
             try:
                 result = await once(False)
             except NeedsConfirmation as question:
-                if not await self._app.push_screen_wait(Confirm(str(question), yes_label="Do it", dangerous=True)):
+                if not await self._app.dialogs.confirm(str(question)):
                     return
                 result = await once(True)
         except CommandError as error:
@@ -200,7 +198,7 @@ class Dispatcher:
 
         async def work() -> None:
             await self._app.runtime.run("session.open", session_id)
-            title = await self._app.push_screen_wait(AskText("Title of this session"))
+            title = await self._app.dialogs.ask_text("Title of this session")
             if title:
                 await self._app.runtime.run("session.rename", title)
 

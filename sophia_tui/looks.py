@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from textual.app import App
@@ -10,8 +11,7 @@ from textual.theme import Theme
 from sophia_core.commands import CommandError
 from sophia_core.config_file import write_value
 from sophia_core.sanitize import one_line
-from sophia_tui.screens.pick import Pick, PickItem
-from sophia_tui.theming import DEFAULT_THEME, choose_theme, load_themes, themes_dir, variable_defaults
+from sophia_tui.theming import ThemeProblem, choose_theme, load_theme, load_themes, themes_dir, variable_defaults
 
 if TYPE_CHECKING:
     from sophia_core.settings import Loaded
@@ -23,18 +23,36 @@ class Looks:
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
-        self.themes, self._problems = load_themes(themes_dir(), loaded.paths.themes_dir)
-        self.name, self._fallback = choose_theme(self.themes, loaded.settings.theme)
+        self._problems: list[ThemeProblem] = []
+        self._fallback: str | None = None
+        self.name = loaded.settings.theme
+        first = load_theme(themes_dir(), loaded.paths.themes_dir, self.name)
+        self.themes: dict[str, Theme] = {self.name: first} if first else {}
+        if first is None:
+            self._take(*load_themes(themes_dir(), loaded.paths.themes_dir))
+
+    def _take(self, themes: dict[str, Theme], problems: list[ThemeProblem]) -> None:
+        self.themes, self._problems = themes, problems
+        self.name, self._fallback = choose_theme(themes, self._loaded.settings.theme)
+
+    async def load_rest(self, app: SophiaApp) -> None:
+        """Reads all the themes, off the loop, and registers them."""
+        first = self.themes.get(self.name)
+        self._take(*await asyncio.to_thread(load_themes, themes_dir(), self._loaded.paths.themes_dir))
+        for theme in self.themes.values():
+            app.register_theme(theme)
+        if self.themes.get(self.name) != first:  # another file claims the name of the one that was painted first
+            app.refresh_css(animate=False)
 
     def variable_defaults(self, app: App[int]) -> dict[str, str]:
         """Our own variables, for themes that do not set them."""
         return variable_defaults(self._theme(app))
 
     def _theme(self, app: App[int]) -> Theme:
-        return app.available_themes.get(app.theme) or self.themes[DEFAULT_THEME]
+        return app.available_themes[app.theme]
 
     def prepare(self, app: SophiaApp) -> None:
-        """Registers the themes and makes the chosen one the first that is painted, so that nothing is styled twice.
+        """Registers what is loaded and makes the chosen one the first that is painted, so that nothing is styled twice.
 
         Themes in the terminal's own colours need what Textual does when a theme changes: those wait for `apply`.
         """
@@ -71,6 +89,8 @@ class Looks:
 
     async def choose(self, app: SophiaApp) -> None:
         """Lets the person walk through the themes, each one shown live."""
+        from sophia_tui.screens.pick import Pick, PickItem
+
         before = app.theme
         items = [PickItem(name, name, "dark" if theme.dark else "light") for name, theme in sorted(self.themes.items())]
 

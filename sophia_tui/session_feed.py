@@ -13,8 +13,6 @@ from local_store.errors import StoreError
 from sophia_core.commands import CommandError
 from sophia_core.present import ago
 from sophia_core.sanitize import one_line, sanitize
-from sophia_tui.screens.store_trouble import StoreTrouble
-from sophia_tui.screens.unlock import Unlock
 from sophia_tui.widgets.sessions import HitRow, SessionRow
 
 if TYPE_CHECKING:
@@ -126,6 +124,8 @@ class SessionFeed:
         self._app.run_worker(self._unlock(detail), group="unlock", exclusive=True)
 
     async def _unlock(self, detail: str) -> None:
+        from sophia_tui.screens.unlock import Unlock
+
         if any(isinstance(screen, Unlock) for screen in self._app.screen_stack):
             return
         vault = self._app.runtime.vault
@@ -144,6 +144,8 @@ class SessionFeed:
         self._app.run_worker(self._trouble(detail, hint), group="unlock", exclusive=True)
 
     async def _trouble(self, detail: str, hint: str) -> None:
+        from sophia_tui.screens.store_trouble import StoreTrouble
+
         choice = await self._app.push_screen_wait(StoreTrouble(detail, str(self._app.runtime.paths.store_dir), hint))
         if choice == "retry":
             await self._app.runtime.vault.open()

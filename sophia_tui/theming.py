@@ -196,6 +196,24 @@ def load_themes(package_dir: Path, user_dir: Path | None) -> tuple[dict[str, The
     return themes, problems
 
 
+def load_theme(package_dir: Path, user_dir: Path | None, wanted: str) -> Theme | None:
+    """The theme of this name from the file that should hold it; None when that file is not there or not right.
+
+    Quicker than `load_themes` by the number of themes, for the first paint.
+    """
+    if not _NAME.fullmatch(wanted):
+        return None
+    for folder in (user_dir, package_dir):
+        path = folder / f"{wanted}.toml" if folder else None
+        if path is not None and os.path.lexists(path):
+            try:
+                theme = _load(path, _known_variables())
+            except _Rejected:
+                return None
+            return theme if theme.name == wanted else None
+    return None
+
+
 def _theme_files(folder: Path, problems: list[ThemeProblem]) -> list[Path]:
     """Visible `*.toml` entries in name order; folders, pipes and devices are passed over, links to files are read."""
     try:
