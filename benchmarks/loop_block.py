@@ -179,12 +179,13 @@ async def _nothing_to_close() -> None:
 def sophia(question: str, seconds: float) -> list[dict[str, Any]]:
     """Measures the real app: idle, streaming, and streaming with typing."""
     from sophia_core.events import Event, TurnFinished
+    from sophia_core.first_look import first_look
     from sophia_core.settings import load_settings
     from sophia_tui.app import SophiaApp
     from sophia_tui.transcript.clock import Pacer
 
     rows: list[dict[str, Any]] = []
-    app = SophiaApp(load_settings())
+    app = SophiaApp(first_look(), load_settings)
 
     async def drive(pilot: Pilot[int], watch: Watch) -> None:
         class WatchedPacer(Pacer):
@@ -195,6 +196,7 @@ def sophia(question: str, seconds: float) -> list[dict[str, Any]]:
                 watch.frame_cpu.append(cost)
                 super().drawn(cost)
 
+        await app.ready.wait()
         await app.runtime.vault.get()
         await pilot.pause(1.0)
         async with watch.phase("SOPHIA idle", rows):
@@ -215,7 +217,7 @@ def sophia(question: str, seconds: float) -> list[dict[str, Any]]:
             await type_until(app, finished.wait())
             await pilot.pause()
 
-    run_app(app, drive, app.runtime.close)
+    run_app(app, drive, lambda: app.runtime.close())
     return rows
 
 

@@ -78,9 +78,7 @@ def _start_app(console: Console) -> int:
     # Nothing that is imported becomes garbage; looking for it costs a tenth of a second before the first paint.
     # The app turns the collector on again, calmer, once it stands.
     gc.disable()
-    from sophia_core.settings import load_settings
-
-    code = import_module("sophia_tui.start").run(load_settings())
+    code = import_module("sophia_tui.start").run()
     return code if isinstance(code, int) else OK
 
 

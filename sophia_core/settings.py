@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sophia_core.config_file import Problem, line_of, read_toml
+from sophia_core.first_look import THEME
 from sophia_core.paths import Paths, resolve_paths
 
 SYSTEM_PROMPT = "You are SOPHIA, a helpful assistant in a terminal. Answer briefly and clearly, in Markdown."
@@ -104,7 +105,7 @@ class Settings(BaseSettings):
     model: str | None = Field(None, description="The model to ask for, of `base_url` or of the chosen provider.")
     passphrase: SecretStr | None = Field(None, description="Unlocks the store. Environment only.")
     provider: str | None = Field(None, description="The provider to use first; the first listed when empty.")
-    theme: str = Field("sophia-dark", description="A theme of the `themes` folder.")
+    theme: str = Field(THEME, description="A theme of the `themes` folder.")
     providers: tuple[ProviderSettings, ...] = Field(
         (), description="Servers, best first; none means the embedded model."
     )

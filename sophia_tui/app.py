@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,21 +15,17 @@ from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, TextArea
 
-from sophia_core.runtime import Runtime
-from sophia_tui.asking import Asking
+from sophia_tui.begin import begin
 from sophia_tui.bindings import all_declarations, default_bindings, keymap_of, welcome_keys
-from sophia_tui.commands import ScreenCommands
 from sophia_tui.completions import complete
 from sophia_tui.dialogs import Dialogs
 from sophia_tui.dispatcher import Dispatcher
-from sophia_tui.listener import Listener
 from sophia_tui.looks import Looks
 from sophia_tui.panes.chat import ChatPane
 from sophia_tui.panes.coming import COMING, ComingPane
 from sophia_tui.session_feed import SessionFeed
-from sophia_tui.status_feed import at_first
 from sophia_tui.terminal import frames_per_second, speaks_utf8
-from sophia_tui.transcript import calm_collector
+from sophia_tui.widgets.completion import Completion
 from sophia_tui.widgets.panebar import PaneBar
 from sophia_tui.widgets.prompt import Prompt
 from sophia_tui.widgets.sessions import SessionList
@@ -35,6 +33,8 @@ from sophia_tui.widgets.status import StatusBar
 
 if TYPE_CHECKING:
     from backend_client.transport import Transport
+    from sophia_core.first_look import FirstLook
+    from sophia_core.runtime import Runtime
     from sophia_core.settings import Loaded
 
 
@@ -57,18 +57,20 @@ class SophiaApp(App[int]):
     panebar = query_one(PaneBar)
     status = query_one(StatusBar)
 
-    def __init__(self, loaded: Loaded, *, transport: Transport | None = None) -> None:
-        self.looks = Looks(loaded)
+    def __init__(self, look: FirstLook, load: Callable[[], Loaded], *, transport: Transport | None = None) -> None:
+        """`look` is enough for the first paint; `load` gives all settings, in a thread, right after it."""
+        self.looks = Looks(look)
         super().__init__()
         self.looks.prepare(self)
-        self.loaded = loaded
+        self._look, self._load, self._transport = look, load, transport
+        self.loaded: Loaded
+        self.runtime: Runtime
+        self.ready = asyncio.Event()
+        """Set once the settings are read and there is a runtime; until then one can type, and what is sent waits."""
         self.specs = all_declarations()
-        self.keys = keymap_of(loaded.settings, self.specs)
-        self.ascii_only = loaded.settings.screen.ascii_only or not speaks_utf8(os.environ)
+        self.keys = keymap_of({}, self.specs)
+        self.ascii_only = look.ascii_only or not speaks_utf8(os.environ)
         self.set_class(self.ascii_only, "-ascii")
-        self.runtime = Runtime(loaded, transport=transport)
-        self.runtime.registry.collect(ScreenCommands(self))
-        self.runtime.vault.asker = Asking(self)
         self.dispatcher = Dispatcher(self)
         self.feed, self.dialogs = SessionFeed(self), Dialogs(self)
         self.warmed = False
@@ -80,10 +82,9 @@ class SophiaApp(App[int]):
     def compose(self) -> ComposeResult:
         yield PaneBar([("chat", "Chat"), *((each.id, each.title) for each in COMING)])
         with ContentSwitcher(id="panes", initial="chat"):
-            screen = self.loaded.settings.screen
             yield ChatPane(
-                sidebar=screen.sidebar,
-                fps=screen.frames_per_second or frames_per_second(os.environ),
+                sidebar=self._look.sidebar,
+                fps=self._look.frames_per_second or frames_per_second(os.environ),
                 keys=welcome_keys(self.keys),
                 ascii_only=self.ascii_only,
             )
@@ -94,22 +95,12 @@ class SophiaApp(App[int]):
 
     def on_mount(self) -> None:
         self.looks.apply(self)
-        self.set_keymap({name: ",".join(keys) for name, keys in self.keys.bindings.items()})
-        self.chat.prompt.complete = lambda typed: complete(typed, self.runtime.registry, self.keys)
-        self.status.values = at_first(self.runtime, self.keys)
-        self.runtime.bus.subscribe(Listener(self).heard)
+        self.chat.prompt.complete = self._complete
         self.watch(self.chat.transcript, "unseen", self._unseen_changed, init=False)
-        self.call_after_refresh(self.run_worker, self._begin(), name="begin")
+        self.call_after_refresh(self.run_worker, begin(self, self._load, self._transport), name="begin")
 
-    async def _begin(self) -> None:
-        """Everything that is not needed for the first paint."""
-        await self.runtime.start()
-        if self.runtime.vault.recovered and self.runtime.current.session_id is None:
-            self.dispatcher.start("session.latest")
-        await self.looks.load_rest(self)
-        self.dialogs.tell_mistakes()
-        self.runtime.prewarm()
-        calm_collector()
+    def _complete(self, typed: str) -> Sequence[Completion]:
+        return complete(typed, self.runtime.registry, self.keys) if self.ready.is_set() else ()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Commands on keys belong to the main screen: a dialog keeps its own keys. Leaving is always possible."""
@@ -153,7 +144,7 @@ class SophiaApp(App[int]):
     @on(TextArea.Changed, "#prompt")
     def _typing(self) -> None:
         """A question is coming: what it needs is imported beside the typing, not before it and not after it."""
-        if not self.warmed:
+        if self.ready.is_set() and not self.warmed:
             self.warmed = True
             self.run_worker(self.runtime.client.warm(), name="warm")
 

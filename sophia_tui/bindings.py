@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from textual.binding import Binding
 
@@ -11,9 +10,6 @@ from sophia_core.commands import Declaration, declarations
 from sophia_core.keymap import RESERVED, Keymap, effective_keymap, show_key
 from sophia_core.runtime import COMMAND_OWNERS
 from sophia_tui.commands import ScreenCommands
-
-if TYPE_CHECKING:
-    from sophia_core.settings import Settings
 
 TAKEN = {key: why for key, why in RESERVED.items() if key != "ctrl+c"}
 """Keys no command may take. Ctrl+C is a command of ours, so that it can copy, stop or say how to leave."""
@@ -40,9 +36,9 @@ def default_bindings() -> list[Binding]:
     ]
 
 
-def keymap_of(settings: Settings, specs: Sequence[Declaration] | None = None) -> Keymap:
-    """The keys in force, and what is wrong with those the user set."""
-    return effective_keymap(specs or all_declarations(), settings.keys, TAKEN)
+def keymap_of(own: Mapping[str, str], specs: Sequence[Declaration]) -> Keymap:
+    """The keys in force, and what is wrong with the person's own ones."""
+    return effective_keymap(specs, own, TAKEN)
 
 
 def welcome_keys(keymap: Keymap) -> list[tuple[str, str]]:

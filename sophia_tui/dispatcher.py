@@ -106,6 +106,7 @@ class Dispatcher:
     async def _to_the_end(
         self, name: str, once: Callable[[bool], Awaitable[object]], *, typed: str | None = None
     ) -> None:
+        await self._app.ready.wait()
         try:
             try:
                 result = await once(False)

@@ -14,31 +14,31 @@ from sophia_core.sanitize import one_line
 from sophia_tui.theming import ThemeProblem, choose_theme, load_theme, load_themes, themes_dir, variable_defaults
 
 if TYPE_CHECKING:
-    from sophia_core.settings import Loaded
+    from sophia_core.first_look import FirstLook
     from sophia_tui.app import SophiaApp
 
 
 class Looks:
     """The themes there are and the one in use."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self._loaded = loaded
+    def __init__(self, look: FirstLook) -> None:
+        self._wanted, self._paths = look.theme, look.paths
         self._problems: list[ThemeProblem] = []
         self._fallback: str | None = None
-        self.name = loaded.settings.theme
-        first = load_theme(themes_dir(), loaded.paths.themes_dir, self.name)
+        self.name = look.theme
+        first = load_theme(themes_dir(), look.paths.themes_dir, self.name)
         self.themes: dict[str, Theme] = {self.name: first} if first else {}
         if first is None:
-            self._take(*load_themes(themes_dir(), loaded.paths.themes_dir))
+            self._take(*load_themes(themes_dir(), look.paths.themes_dir))
 
     def _take(self, themes: dict[str, Theme], problems: list[ThemeProblem]) -> None:
         self.themes, self._problems = themes, problems
-        self.name, self._fallback = choose_theme(themes, self._loaded.settings.theme)
+        self.name, self._fallback = choose_theme(themes, self._wanted)
 
     async def load_rest(self, app: SophiaApp) -> None:
         """Reads all the themes, off the loop, and registers them."""
         first = self.themes.get(self.name)
-        self._take(*await asyncio.to_thread(load_themes, themes_dir(), self._loaded.paths.themes_dir))
+        self._take(*await asyncio.to_thread(load_themes, themes_dir(), self._paths.themes_dir))
         for theme in self.themes.values():
             app.register_theme(theme)
         if self.themes.get(self.name) != first:  # another file claims the name of the one that was painted first
@@ -82,7 +82,7 @@ class Looks:
             raise CommandError(f"There is no theme {name!r}.", f"There are {known}.")
         app.theme = self.name = name
         try:
-            write_value(self._loaded.paths.config_file, "theme", name)
+            write_value(self._paths.config_file, "theme", name)
         except (OSError, ValueError) as error:
             return f"{name} is used until you leave: the config could not be written ({one_line(str(error), 120)})."
         return f"{name} is used from now on."

@@ -75,6 +75,7 @@ class SessionFeed:
         self._app.run_worker(_while_shown(self._search(query)), group="search", exclusive=True)
 
     async def _search(self, query: str) -> None:
+        await self._app.ready.wait()
         if not query.strip():
             await self._refresh()
             return
@@ -90,6 +91,7 @@ class SessionFeed:
         elif draft:
             prompt.load_text(draft)
         prompt.recent = recent
+        self.keep_draft(prompt.draft)
 
     async def _change_draft(self, session_id: str | None) -> None:
         """Puts what was typed and not sent in this session into the prompt; what stood there stays with its own."""
@@ -112,7 +114,7 @@ class SessionFeed:
 
     def keep_draft(self, text: str) -> None:
         """Keeps what is typed and not sent, unless it has left the prompt by now."""
-        if text == self._app.chat.prompt.draft:
+        if self._app.ready.is_set() and text == self._app.chat.prompt.draft:
             self._save_draft(self.draft_of, text)
 
     def _save_draft(self, session_id: str | None, text: str) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from sophia_core.first_look import first_look
 from sophia_tui.app import SophiaApp
 from sophia_tui.terminal import tell_alt_enter
 
@@ -15,31 +16,40 @@ if TYPE_CHECKING:
     from sophia_core.settings import Loaded
 
 
-def run(loaded: Loaded) -> int:
+def run() -> int:
     """Runs the app until the person leaves; returns the exit code."""
-    return asyncio.run(_run(loaded))
+    return asyncio.run(_run())
+
+
+def _load() -> Loaded:
+    from sophia_core.settings import load_settings
+
+    return load_settings()
 
 
 async def close(app: SophiaApp) -> None:
     """Keeps the draft and what is streaming, and closes everything."""
+    if not app.ready.is_set():
+        return
     if app.unsent is not None:
         await app.runtime.drafts.save(*app.unsent)
     await app.runtime.close()
 
 
-async def _run(loaded: Loaded) -> int:
+async def _run() -> int:
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     tell_alt_enter()
-    app = SophiaApp(loaded)
+    look = first_look()
+    app = SophiaApp(look, _load)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         # A closed terminal or a shutdown is a way to leave like any other: what is streaming is kept.
         loop.add_signal_handler(number, app.exit, 128 + number)
     try:
-        result = await app.run_async(mouse=loaded.settings.screen.mouse)
+        result = await app.run_async(mouse=look.mouse)
     finally:
         await close(app)
-        if lost := app.runtime.vault.unwritten:
+        if app.ready.is_set() and (lost := app.runtime.vault.unwritten):
             words = "The last answer" if lost == 1 else f"The last {lost} answers"
             print(f"sophia: {words} could not be written. Is the disk full?", file=sys.stderr)
     return int(app.return_code or 0) if result is None else result

@@ -10,6 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from backend_client import BackendError
+from sophia_core.first_look import FirstLook
 from sophia_core.settings import load_settings
 from sophia_tui.app import SophiaApp
 from tests.scripted import ScriptedReply, ScriptedTransport
@@ -38,10 +39,11 @@ def open_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., o
         *script: ScriptedReply | BackendError, size: tuple[int, int] = (120, 40), home: Path = tmp_path, **env: str
     ) -> AsyncIterator[Opened]:
         loaded = load_settings({**ENV, "SOPHIA_HOME": str(home), **env})
-        app = SophiaApp(loaded, transport=ScriptedTransport(*script))
+        app = SophiaApp(FirstLook.of(loaded), lambda: loaded, transport=ScriptedTransport(*script))
         try:
             async with app.run_test(size=size) as pilot:
                 await pilot.pause()
+                await app.ready.wait()
                 await app.runtime.vault.settled()
                 await settle(app, pilot)
                 yield app, pilot

@@ -1,0 +1,44 @@
+"""What happens right after the first paint: settings, runtime, store, the other themes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sophia_core.runtime import Runtime
+from sophia_tui.asking import Asking
+from sophia_tui.bindings import keymap_of
+from sophia_tui.commands import ScreenCommands
+from sophia_tui.listener import Listener
+from sophia_tui.status_feed import at_first
+from sophia_tui.transcript import calm_collector
+
+if TYPE_CHECKING:
+    from backend_client.transport import Transport
+    from sophia_core.settings import Loaded
+    from sophia_tui.app import SophiaApp
+
+
+async def begin(app: SophiaApp, load: Callable[[], Loaded], transport: Transport | None) -> None:
+    """Reads the settings in a thread, connects the app to a runtime, and starts it. One can type all the while."""
+    app.loaded = await asyncio.to_thread(load)
+    _connect(app, Runtime(app.loaded, transport=transport))
+    await app.runtime.start()
+    if app.runtime.vault.recovered and app.runtime.current.session_id is None:
+        app.dispatcher.start("session.latest")
+    await app.looks.load_rest(app)
+    app.dialogs.tell_mistakes()
+    app.runtime.prewarm()
+    calm_collector()
+
+
+def _connect(app: SophiaApp, runtime: Runtime) -> None:
+    app.runtime = runtime
+    runtime.registry.collect(ScreenCommands(app))
+    runtime.vault.asker = Asking(app)
+    app.keys = keymap_of(app.loaded.settings.keys, app.specs)
+    app.set_keymap({name: ",".join(keys) for name, keys in app.keys.bindings.items()})
+    app.status.values = at_first(runtime, app.keys)
+    runtime.bus.subscribe(Listener(app).heard)
+    app.ready.set()
