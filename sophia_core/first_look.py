@@ -1,7 +1,8 @@
 """The few settings that the first paint needs, read without validation.
 
-Reading all settings takes a fifth of a second that nobody wants to wait for before they can type. So the app paints with
-these and reads the settings properly, mistakes named, right after. A value that is not plainly right counts as not set.
+Reading all settings takes a fifth of a second that nobody wants to wait for before they can type. So the app paints
+with these and reads the settings properly, mistakes named, right after. A value that is not plainly right counts as
+not set.
 """
 
 from __future__ import annotations
