@@ -239,7 +239,7 @@ def test_the_parts_of_the_default_model_are_all_of_it() -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"PK\x03\x04 a zip", r"is not a GGUF model: it begins with b'PK"),
+        (b"PK\x03\x04 a zip", r"is not a GGUF model: it begins with 'PK"),
         (b"", "it is empty"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         (None, "cannot be read: No such file"),
