@@ -138,7 +138,7 @@ class SessionFeed:
         async def recovery(typed: str) -> str | None:
             return None if await vault.unlock(recovery_key=typed) else vault.detail
 
-        how: str | None = await self._app.push_screen_wait(Unlock(detail, passphrase, recovery))
+        how: str | None = await self._app.push_screen_wait(Unlock(_why_locked(detail), passphrase, recovery))
         self._after(how)
 
     def trouble(self, detail: str, hint: str) -> None:
@@ -171,6 +171,15 @@ async def _while_shown(work: Coroutine[None, None, None]) -> None:
     """Does work that ends in widgets. When the app is left they go before the workers that fill them."""
     with contextlib.suppress(NoMatches):
         await work
+
+
+def _why_locked(detail: str) -> str:
+    """What a person needs to know: where things are, and what went wrong with the keys that ask nobody."""
+    reasons = detail.rpartition("locked: ")[2].split("; ")
+    told = [reason for reason in reasons if not reason.endswith("was given")]
+    return " ".join(
+        ["Your sessions are in it; your passphrase opens it.", *(f"({one_line(each, 200)})" for each in told)]
+    )
 
 
 def _row(hit: Hit) -> HitRow:
