@@ -167,6 +167,7 @@ class SophiaApp(App[int]):
     def _session_chosen(self, event: SessionList.Opened) -> None:
         self.feed.jump_to = event.message_id
         self.dispatcher.start("session.open", event.session_id)
+        self.chat.focus_prompt()
 
     @on(SessionList.NewRequested)
     def _session_new(self) -> None:
