@@ -128,6 +128,9 @@ class JsonAnswer:
         self._written = 0
 
     def __call__(self, event: Event) -> None:
+        if self.finished is not None and not isinstance(event, TurnStarted):
+            self._afterwards(event)
+            return
         match event:
             case TurnStarted(prefix=prefix):
                 self.finished, self._written = None, 0
@@ -150,6 +153,11 @@ class JsonAnswer:
                 self._line("notice", level="error", text=f"The answer cannot be saved: {event.detail}", hint=event.hint)
             case TurnFinished():
                 self._finish(event)
+
+    def _afterwards(self, event: Event) -> None:
+        """`finished` is the last line of a turn; what still has to be said goes to stderr."""
+        if isinstance(event, Notice) and event.level != "info":
+            self._console.say(event.text, event.hint)
 
     def failed(self, message: str, hint: str) -> None:
         """Says why there is no answer, here and on stderr."""

@@ -167,6 +167,20 @@ def test_json_names_what_went_wrong(pipe: Piped) -> None:
     assert pipe.events[-1]["hint"] == "start it"
 
 
+def test_nothing_follows_finished_on_stdout(pipe: Piped) -> None:
+    told = JsonAnswer(pipe.console)
+    tell(told, STARTED, TextDelta("a", "hi"), finished("hi"))
+    tell(
+        told,
+        EmbeddedProgressed("stopped", None, "the model is stopped"),
+        Notice("error", "the disk is full", "free it"),
+    )
+    assert [event["type"] for event in pipe.events] == ["delta", "finished"]
+    assert "the disk is full" in pipe.err
+    tell(told, STARTED, TextDelta("a", "again"))
+    assert pipe.events[-1] == {"type": "delta", "text": "again"}
+
+
 def test_json_ends_with_finished_even_when_no_turn_began(pipe: Piped) -> None:
     JsonAnswer(pipe.console).failed("no such session", "look again")
     last = json.loads(pipe.out)
