@@ -11,8 +11,9 @@ from sophia_cli.asker import KeyFile
 from sophia_cli.console import Console
 from sophia_cli.exits import OK, Quit
 from sophia_cli.opening import Notices, as_quit, opened, require_store
-from sophia_cli.results import as_json, table, when
+from sophia_cli.results import as_json, table
 from sophia_core.commands import CommandError
+from sophia_core.present import when
 from sophia_core.settings import Loaded, load_settings
 
 if TYPE_CHECKING:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sophia_cli.console import Console
+from sophia_core.present import aligned, when
 from sophia_core.sanitize import one_line
 
 CELL_CHARS = 60
@@ -64,8 +63,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]], console: Co
     limit = CELL_CHARS if console.out_stream.terminal else 100_000
     cells = [[cell(name, value, limit) for name, value in zip(headings, row, strict=True)] for row in rows]
     lines = [[name.upper().replace("_", " ") for name in headings], *cells]
-    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
-    return "".join("  ".join(map(_pad, line, widths)).rstrip() + "\n" for line in lines)
+    return "".join(f"{line}\n" for line in aligned(lines))
 
 
 def cell(name: str, value: object, limit: int = 100_000) -> str:
@@ -83,22 +81,3 @@ def cell(name: str, value: object, limit: int = 100_000) -> str:
             return one_line(str(value), limit)
         case _:
             return one_line(as_json(value), limit)
-
-
-def when(milliseconds: int) -> str:
-    """The local time, to the minute."""
-    return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _width(text: str) -> int:
-    return sum(_columns(char) for char in text)
-
-
-def _columns(char: str) -> int:
-    if unicodedata.combining(char):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def _pad(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))

@@ -74,6 +74,8 @@ class Declaration:
     """Only works in the terminal app, not from a shell."""
     palette: bool = True
     enabled: Check | None = None
+    in_dialogs: bool = False
+    """Its key works in a dialog too, which otherwise keeps all keys for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def command(
     needs_app: bool = False,
     palette: bool = True,
     enabled: Check | None = None,
+    in_dialogs: bool = False,
 ) -> Callable[[AnyHandler], AnyHandler]:
     """Declares an async method as the command `name`; its first docstring line becomes the help."""
 
@@ -109,7 +112,9 @@ def command(
         text = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
         if not text:
             raise TypeError(f"command {name!r} needs a docstring: its first line is the help")
-        spec = Declaration(name, text, _params(function), keys, slash, dangerous, needs_app, palette, enabled)
+        spec = Declaration(
+            name, text, _params(function), keys, slash, dangerous, needs_app, palette, enabled, in_dialogs
+        )
         function.__dict__["command_spec"] = spec
         return function
 

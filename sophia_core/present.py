@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -16,8 +17,8 @@ def lines_of(value: object) -> list[str]:
     if isinstance(value, str):
         return value.splitlines()
     if isinstance(value, list | tuple):
-        return table([row_of(each) for each in value])
-    return table([row_of(value)])
+        return aligned([row_of(each) for each in value])
+    return aligned([row_of(value)])
 
 
 def row_of(record: object) -> list[str]:
@@ -35,16 +36,36 @@ def word(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name.endswith("_at") and isinstance(value, int):
-        return datetime.fromtimestamp(value / 1000).strftime("%Y-%m-%d %H:%M")
+        return when(value)
     return " ".join(str(value).split())
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with their columns aligned; the last column is left as long as it is."""
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """One line a row, the columns aligned by the cells they take on a screen; the last is left as long as it is."""
     if not rows:
         return []
-    widths = [max(len(row[n]) for row in rows if n < len(row)) for n in range(max(map(len, rows)))]
-    return ["  ".join(cell.ljust(widths[n]) for n, cell in enumerate(row)).rstrip() for row in rows]
+    widths = [max(cells(row[n]) for row in rows if n < len(row)) for n in range(max(map(len, rows)))]
+    return ["  ".join(map(_pad, row, widths)).rstrip() for row in rows]
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return sum(_columns(char) for char in text)
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - cells(text))
+
+
+def when(milliseconds: int) -> str:
+    """A time of the store as local time, to the minute."""
+    return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def ago(then_ms: int, now_ms: int) -> str:

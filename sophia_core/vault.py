@@ -106,7 +106,7 @@ class Vault:
 
     async def get(self) -> Store:
         """The store, as soon as it is open. Raises CommandError when it is locked or cannot be opened."""
-        await self._settled.wait()
+        await self.settled()
         if self.store is None:
             if self.state == "locked":
                 raise CommandError("The store is locked.", "Unlock it with your passphrase: /unlock")

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher, TextArea
 
 from sophia_tui.begin import begin
-from sophia_tui.bindings import all_declarations, default_bindings, keymap_of, welcome_keys
+from sophia_tui.bindings import WORTH_KNOWING, all_declarations, default_bindings, key_hints, keymap_of
 from sophia_tui.completions import complete
 from sophia_tui.dialogs import Dialogs
 from sophia_tui.dispatcher import Dispatcher
@@ -68,6 +68,7 @@ class SophiaApp(App[int]):
         self.ready = asyncio.Event()
         """Set once the settings are read and there is a runtime; until then one can type, and what is sent waits."""
         self.specs = all_declarations()
+        self._in_dialogs = {spec.name for spec in self.specs if spec.in_dialogs}
         self.keys = keymap_of({}, self.specs)
         self.ascii_only = look.ascii_only or not speaks_utf8(os.environ)
         self.set_class(self.ascii_only, "-ascii")
@@ -85,7 +86,7 @@ class SophiaApp(App[int]):
             yield ChatPane(
                 sidebar=self._look.sidebar,
                 fps=self._look.frames_per_second or frames_per_second(os.environ),
-                keys=welcome_keys(self.keys),
+                keys=key_hints(self.keys, WORTH_KNOWING),
                 ascii_only=self.ascii_only,
             )
         yield StatusBar(ascii_only=self.ascii_only)
@@ -103,8 +104,8 @@ class SophiaApp(App[int]):
         return complete(typed, self.runtime.registry, self.keys) if self.ready.is_set() else ()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Commands on keys belong to the main screen: a dialog keeps its own keys. Leaving is always possible."""
-        return action != "dispatch" or parameters == ("app.quit",) or len(self.screen_stack) == 1
+        """Commands on keys belong to the main screen: a dialog keeps its own keys, but for those declared for it."""
+        return action != "dispatch" or len(self.screen_stack) == 1 or parameters[0] in self._in_dialogs
 
     def action_dispatch(self, name: str) -> None:
         """Runs the command a key stands for."""

@@ -13,6 +13,13 @@ from sophia_tui.commands import ScreenCommands
 
 TAKEN = {key: why for key, why in RESERVED.items() if key != "ctrl+c"}
 """Keys no command may take. Ctrl+C is a command of ours, so that it can copy, stop or say how to leave."""
+WORTH_KNOWING = (
+    ("view.palette", "commands"),
+    ("view.help", "help"),
+    ("theme.choose", "themes"),
+    ("app.quit", "leave"),
+)
+"""What the welcome shows."""
 
 
 def all_declarations() -> list[Declaration]:
@@ -41,7 +48,6 @@ def keymap_of(own: Mapping[str, str], specs: Sequence[Declaration]) -> Keymap:
     return effective_keymap(specs, own, TAKEN)
 
 
-def welcome_keys(keymap: Keymap) -> list[tuple[str, str]]:
-    """The keys worth knowing first."""
-    wanted = (("view.palette", "commands"), ("view.help", "help"), ("theme.choose", "themes"), ("app.quit", "leave"))
-    return [(show_key(keymap.bindings[name][0]), what) for name, what in wanted if keymap.bindings.get(name)]
+def key_hints(keymap: Keymap, wanted: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Keys and what they do, for those of the commands that have one."""
+    return tuple((show_key(keymap.bindings[name][0]), what) for name, what in wanted if keymap.bindings.get(name))

@@ -140,7 +140,7 @@ class ScreenCommands:
         """Copy what is selected, or stop the answer."""
         await self._app.dialogs.interrupt()
 
-    @command("app.quit", keys=("ctrl+q",), slash="quit", needs_app=True)
+    @command("app.quit", keys=("ctrl+q",), slash="quit", needs_app=True, in_dialogs=True)
     async def quit(self) -> None:
         """Leave SOPHIA; what is streaming is kept."""
         self._app.exit(0)

@@ -23,7 +23,8 @@ from sophia_core.events import (
     TurnStarted,
 )
 from sophia_core.sanitize import one_line
-from sophia_tui.status_feed import BUSY, IDLE, after, hints
+from sophia_tui.bindings import key_hints
+from sophia_tui.status_feed import BUSY, IDLE, after
 
 if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
@@ -53,7 +54,7 @@ class Listener:
         app.chat.heard(event)
         values = after(app.status.values, event)
         if values.busy != app.status.values.busy:
-            values = replace(values, hints=hints(app.keys, BUSY if values.busy else IDLE))
+            values = replace(values, hints=key_hints(app.keys, BUSY if values.busy else IDLE))
         app.status.values = values
         match event:
             case Notice():

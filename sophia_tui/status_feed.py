@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,9 @@ from sophia_core.events import (
     TurnFinished,
     TurnStarted,
 )
-from sophia_core.keymap import Keymap, show_key
+from sophia_core.keymap import Keymap
 from sophia_core.sanitize import one_line
+from sophia_tui.bindings import key_hints
 from sophia_tui.widgets.status import StatusValues
 
 if TYPE_CHECKING:
@@ -51,13 +51,8 @@ def at_first(runtime: Runtime, keymap: Keymap) -> StatusValues:
         level=int(level),
         level_text=LEVELS[level],
         level_reason=runtime.degradation.reason,
-        hints=hints(keymap, IDLE),
+        hints=key_hints(keymap, IDLE),
     )
-
-
-def hints(keymap: Keymap, wanted: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Keys and what they do, for the commands that have one."""
-    return tuple((show_key(keymap.bindings[name][0]), what) for name, what in wanted if keymap.bindings.get(name))
 
 
 def after(values: StatusValues, event: Event) -> StatusValues:
