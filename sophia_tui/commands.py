@@ -110,6 +110,16 @@ class ScreenCommands:
         """Unfold or fold the reasoning of the selected answer, or of the last one."""
         self._app.chat.toggle_reasoning()
 
+    @command("code.previous", keys=("alt+pageup",), needs_app=True, enabled=_has_text)
+    async def previous_code(self) -> None:
+        """Select the code block above, beginning with the newest; copying takes it."""
+        self._app.chat.transcript.select_previous_code()
+
+    @command("code.next", keys=("alt+pagedown",), needs_app=True, enabled=_has_text)
+    async def next_code(self) -> None:
+        """Select the code block below."""
+        self._app.chat.transcript.select_next_code()
+
     @command("copy.message", keys=("ctrl+o",), slash="copy", needs_app=True, enabled=_has_text)
     async def copy_message(self) -> None:
         """Copy the selected message, or the last answer."""

@@ -348,3 +348,14 @@ async def test_the_first_paint_is_in_the_chosen_theme(open_app: OpenApp, name: s
         wanted = Color.parse(app.theme_variables["background"])
         assert app.screen.styles.background == wanted
         assert app.theme_variables["sophia-user"]
+
+
+async def test_any_code_block_can_be_copied_by_key(open_app: OpenApp) -> None:
+    async with open_app(chat("```sh\nls\n```\n\nthen\n\n```sh\npwd\n```\n")) as (app, pilot):
+        await ask(app, pilot, "hi")
+        await pilot.press("ctrl+y")
+        await settle(app, pilot)
+        assert app.clipboard == "pwd\n"
+        await pilot.press("alt+pageup", "alt+pageup", "ctrl+y")
+        await settle(app, pilot)
+        assert app.clipboard == "ls\n"
