@@ -2,12 +2,15 @@
 
 BackendError
 ├─ EndpointUnavailable   the endpoint could not be made ready (a server that does not start, a missing file)
+├─ AllUnavailable        every provider that could answer is known to be out
+├─ CostCapReached        only paid providers are left, and the cap on their cost is reached
 ├─ Unreachable           no connection, or it broke before the answer began
 ├─ TimedOut              reached, but too slow: connect, first token, idle or total
 ├─ Overloaded            busy or out for a moment (503, 529)
 ├─ RateLimited           too many requests (429)
 ├─ ServerFailed          the server says it failed (500, 502, 504 …)
 ├─ AuthenticationFailed  no key or a wrong one (401)
+│  └─ LoginNeeded        somebody has to sign in (again)
 ├─ PermissionDenied      known, but not allowed (403)
 ├─ PaymentRequired       no credit (402)
 ├─ NotFound              no such model or path (404)
@@ -92,6 +95,22 @@ class EndpointUnavailable(BackendError):
     default_hint = "Run `sophia doctor` to see what is missing."
 
 
+class AllUnavailable(BackendError):
+    """Every provider that could answer is known to be out; nothing was sent."""
+
+    default_type = "provider_unavailable"
+    default_fault = "network"
+    default_hint = "Try again in a moment; `/route` shows what is known of each provider."
+
+
+class CostCapReached(BackendError):
+    """Only paid providers are left, and the cap on their cost is reached; nothing was sent."""
+
+    default_type = "payment_required"
+    default_fault = "account"
+    default_hint = "Raise `routing.daily_cap_usd`, or wait until tomorrow."
+
+
 class Unreachable(BackendError):
     """No connection, or it broke before the answer began."""
 
@@ -140,6 +159,12 @@ class AuthenticationFailed(BackendError):
     default_type = "authentication"
     default_fault = "account"
     default_hint = "Check the provider's API key."
+
+
+class LoginNeeded(AuthenticationFailed):
+    """Somebody has to sign in (again)."""
+
+    default_hint = "Sign in with `sophia login`."
 
 
 class PermissionDenied(BackendError):

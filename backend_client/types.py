@@ -12,6 +12,46 @@ if TYPE_CHECKING:
     from backend_client.errors import BackendError
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+Kind: TypeAlias = Literal["openai", "vllm", "llamacpp", "openrouter"]
+"""Which server it is; `openai` stands for any that speaks the protocol and nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture that goes with a message."""
+
+    media_type: str
+    """Like `image/png`."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A whole tool call of an earlier answer."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON, as the model wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may ask for."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+    """A JSON schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSchema:
+    """The JSON that the answer has to be."""
+
+    name: str
+    schema: Mapping[str, object]
+    strict: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +62,8 @@ class ChatMessage:
     content: str
     name: str | None = None
     tool_call_id: str | None = None
+    images: tuple[Image, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +81,26 @@ class ChatRequest:
     """A W3C trace context; left out of the request when it is not well formed."""
     extra: Mapping[str, object] = field(default_factory=dict)
     """Further fields of the JSON body."""
+    tools: tuple[Tool, ...] = ()
+    answer_schema: AnswerSchema | None = None
+    reasoning_effort: str | None = None
+    """none, minimal, low, medium, high …, where the server knows it."""
+    continuing: bool = False
+    """The last message is an unfinished answer, to be gone on with rather than replied to."""
+    flow: str = ""
+    """Requests of one flow (a session, say) wait behind each other, not behind those of other flows."""
+    idempotency_key: str = ""
+    """Travels as `Idempotency-Key`, the same for every attempt; empty sends none."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The capabilities that a provider must have to answer."""
+        wanted = {"chat"}
+        if any(message.images for message in self.messages):
+            wanted.add("vision")
+        if self.tools:
+            wanted.add("tools")
+        return frozenset(wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +159,17 @@ class Provider:
     source: EndpointSource
     timeouts: Timeouts = Timeouts()
     max_attempts: int = 3
-    capabilities: frozenset[str] = frozenset({"chat"})
+    """Of one request at this provider; further ones go to others."""
+    capabilities: frozenset[str] = frozenset({"chat", "tools"})
+    """Of chat, tools, vision, embeddings."""
+    kind: Kind = "openai"
+    tier: int = 0
+    """Providers of a higher number are asked only when none of a lower one can answer."""
+    region: str = ""
+    paid: bool = False
+    """Every answer costs money: the cost cap counts."""
+    max_concurrent: int = 16
+    """Requests in flight at once; more wait in a fair queue."""
     context_window: int | None = None
     """In tokens."""
     price_prompt: float | None = None

@@ -189,7 +189,7 @@ async def _finish(
             exchange.answer_id,
             text=text,
             reasoning="".join(answer.reasoning),
-            status=status,
+            status="failed" if status == "queued" else status,
             provider=answer.provider,
             model=answer.model,
             finish_reason=answer.finish_reason,

@@ -1,0 +1,84 @@
+"""What the client does, told as it happens to whoever listens: one frozen value each, through one hook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from backend_client.types import Attempt
+
+BreakerState: TypeAlias = Literal["closed", "open", "half_open", "forced_open", "forced_closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedOver:
+    """A request goes on to another provider, before any of its answer was shown."""
+
+    request_id: str
+    provider: str
+    """Where it goes now."""
+    failed: str
+    """The provider that could not answer."""
+    reason: str
+    error_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerMoved:
+    """A breaker is in another state now."""
+
+    provider: str
+    model: str
+    state: BreakerState
+    reason: str
+    retry_in_s: float | None = None
+    """When it is open: the time until one request may try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A request waited for its turn at a provider that has as many in flight as it may."""
+
+    request_id: str
+    provider: str
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """An answer that had begun is over, however that came."""
+
+    request_id: str
+    provider: str
+    model: str | None
+    outcome: Literal["complete", "failed", "cancelled"]
+    first_token_s: float
+    duration_s: float
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    error_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A provider was asked whether it is well, outside of any request."""
+
+    provider: str
+    ok: bool
+    detail: str
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A provider's access token was renewed, or could not be."""
+
+    provider: str
+    ok: bool
+    detail: str = ""
+
+
+Happening: TypeAlias = Attempt | FailedOver | BreakerMoved | Queued | StreamEnded | Probed | SignedIn
+Hook: TypeAlias = Callable[[Happening], None]
