@@ -9,6 +9,7 @@ TYPE_CHECKING = False  # typing's own would cost more than everything else here
 
 if TYPE_CHECKING:
     from local_store.errors import (
+        BadValue,
         Damaged,
         KeysMissing,
         KeysTampered,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         StoreReadOnly,
         WrongKey,
         WrongPassphrase,
+        WrongState,
     )
     from local_store.ids import new_id
     from local_store.store import Store
@@ -32,7 +34,11 @@ if TYPE_CHECKING:
         CheckResult,
         Hit,
         KeyPolicy,
+        Letter,
+        LetterState,
         Message,
+        OutboxCount,
+        Response,
         Session,
         SlotInfo,
         Status,
@@ -44,17 +50,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Argon2Cost",
+    "BadValue",
     "CheckResult",
     "Damaged",
     "Hit",
     "KeyPolicy",
     "KeysMissing",
     "KeysTampered",
+    "Letter",
+    "LetterState",
     "Locked",
     "Message",
     "NeedsPassphrase",
     "NotEncrypted",
     "NotFound",
+    "OutboxCount",
+    "Response",
     "SchemaTooNew",
     "Session",
     "SlotInfo",
@@ -71,6 +82,7 @@ __all__ = [
     "UsageTotals",
     "WrongKey",
     "WrongPassphrase",
+    "WrongState",
     "new_id",
     "open_store",
 ]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_store import engine
+from local_store.abandoned import orphaned
 from local_store.database import Database
 from local_store.errors import StoreError
 from local_store.instance import Instance
 from local_store.keys import Keys
-from local_store.turns import orphaned
 from local_store.types import CheckResult, StorePaths
 
 if TYPE_CHECKING:

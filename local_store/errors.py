@@ -14,7 +14,9 @@ StoreError
 ├── StoreReadOnly        the files cannot be written
 ├── StoreBusy            another process held the store too long
 ├── StoreClosed          used after close()
-└── NotFound             no such store, session or message
+├── NotFound             no such store, session, message or letter
+├── WrongState           what was asked does not fit the state of the message or letter
+└── BadValue             a value the store does not take
 """
 
 from __future__ import annotations
@@ -90,3 +92,11 @@ class StoreClosed(StoreError):
 
 class NotFound(StoreError):
     """There is no such thing in the store."""
+
+
+class WrongState(StoreError):
+    """What was asked does not fit the state the message or letter is in."""
+
+
+class BadValue(StoreError):
+    """The value is too long or is no valid text."""

@@ -18,7 +18,7 @@ PATH_TO_ROOT = f"""
         UNION ALL
         SELECT up.id, up.parent_id, branch.depth + 1 FROM message up JOIN branch ON up.id = branch.parent_id
     )
-    SELECT {rows.MESSAGE} FROM branch JOIN message m ON m.id = branch.id LEFT JOIN usage u ON u.message_id = m.id
+    SELECT {rows.MESSAGE} FROM branch JOIN message m ON m.id = branch.id {rows.BESIDE_MESSAGE}
     ORDER BY branch.depth DESC
 """
 NEWEST_LEAF_BELOW = """

@@ -18,7 +18,10 @@ from local_store.keys import Credentials, Keys, open_keys
 from local_store.keyslots import KeySlots
 from local_store.messages import Messages
 from local_store.migrations import migrate
+from local_store.outbox import Outbox
+from local_store.responses import Responses
 from local_store.search import Search
+from local_store.secrets import Secrets
 from local_store.sessions import Sessions
 from local_store.turns import Turns
 from local_store.types import CheckResult, KeyPolicy, SlotKind, StorePaths
@@ -52,6 +55,9 @@ class Store:
         self.sessions = Sessions(self._database)
         self.turns = Turns(self._database, opened.instance)
         self.messages = Messages(self._database)
+        self.outbox = Outbox(self._database, opened.instance)
+        self.responses = Responses(self._database)
+        self.secrets = Secrets(self._database)
         self.search = Search(self._database)
         self.drafts = Drafts(self._database)
         self.usage = UsageLedger(self._database)

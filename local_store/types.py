@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
 Status = Literal["complete", "streaming", "interrupted", "cancelled", "failed", "partial"]
+LetterState = Literal["waiting", "delivering", "dead"]
 SlotKind = Literal["keyring", "device", "passphrase", "recovery"]
 
 REAL_KEYRINGS: Final = frozenset(
@@ -121,6 +122,12 @@ class Message:
     created_at: int
     finished_at: int | None
     usage: Usage | None
+    queued: LetterState | None = None
+    """Where its letter in the outbox stands; None for a message that has none."""
+    continues: str | None = None
+    """The id of the answer this one goes on from."""
+    cached_at: int | None = None
+    """When the text was first given, for an answer that came from the response cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,49 @@ class Turn:
 
     question: Message
     answer: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A question that could not be sent yet."""
+
+    id: str
+    """The id of the empty answer that waits for it."""
+    session_id: str
+    question_id: str
+    question: str
+    provider: str | None
+    """The provider it was meant for; None: any."""
+    model: str | None
+    state: LetterState
+    attempts: int
+    """Deliveries that failed and were counted."""
+    error: str
+    """Why it was not delivered last time."""
+    created_at: int
+    retry_at: int
+    """Not before this time; 0: as soon as possible."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxCount:
+    """How many letters are in each state."""
+
+    waiting: int = 0
+    delivering: int = 0
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer given before to the very same request."""
+
+    text: str
+    provider: str | None
+    model: str | None
+    at: int
+    """When the text was first given."""
+    message_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ TOTALS = """
            ifnull(sum(reasoning_tokens), 0), ifnull(sum(cached_tokens), 0), ifnull(sum(cost_usd), 0.0), count(cost_usd)
     FROM usage WHERE (:session IS NULL OR session_id = :session) AND (:since IS NULL OR at >= :since)
 """
+SPENT = "SELECT total(cost_usd) FROM usage WHERE cost_usd IS NOT NULL AND at >= ?"
 
 
 class UsageLedger:
@@ -28,5 +29,13 @@ class UsageLedger:
 
         def operation(connection: Connection) -> UsageTotals:
             return UsageTotals(*connection.execute(TOTALS, {"session": session_id, "since": since}).fetchone())
+
+        return await self._database.read(operation)
+
+    async def spent_since(self, at_ms: int) -> float:
+        """Return the US dollars that answers cost from `at_ms` (milliseconds since the epoch) on."""
+
+        def operation(connection: Connection) -> float:
+            return float(connection.execute(SPENT, [at_ms]).fetchone()[0])
 
         return await self._database.read(operation)

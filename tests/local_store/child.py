@@ -8,8 +8,9 @@ import resource
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
-from local_store import Store, StoreError, StoreFull, StorePaths, open_store
+from local_store import OutboxCount, Status, Store, StoreError, StoreFull, StorePaths, open_store
 
 PIECE = "x" * 40_000
 
@@ -52,6 +53,37 @@ async def hold(paths: StorePaths, argument: str) -> None:
         say(turn.answer.id)
         await asyncio.to_thread(sys.stdin.readline)
         await store.turns.finish(turn.answer.id, text="so far and the rest", status="complete")
+
+
+async def deliver(paths: StorePaths, argument: str) -> None:
+    """Deliver letters until none is left; say the question of each once its answer is stored."""
+    async with await open_store(paths, allow_keyring=False) as store:
+        say("ready")
+        await asyncio.to_thread(sys.stdin.readline)
+        while await store.outbox.count() != OutboxCount():
+            letter = await store.outbox.claim(1)
+            if letter is not None:
+                await store.turns.reopen(letter.id, "again")
+                await store.turns.finish(letter.id, text=f"answer to {letter.question}", status="complete")
+                say(letter.question)
+
+
+async def claim(paths: StorePaths, argument: str) -> None:
+    """Claim a letter and get as far with it as `argument` says, then wait to be killed."""
+    async with await open_store(paths, allow_keyring=False) as store:
+        letter = await store.outbox.claim(1)
+        assert letter is not None
+        if argument != "claimed":
+            await store.turns.reopen(letter.id, "again")
+        if argument == "journalled":
+            await store.turns.journal(letter.id, text="some of it")
+        if argument == "thinking":
+            await store.turns.journal(letter.id, reasoning="hm")
+        if argument in ("complete", "failed", "cancelled"):
+            text = "all of it" if argument == "complete" else ""
+            await store.turns.finish(letter.id, text=text, status=cast("Status", argument))
+        say(letter.id)
+        await asyncio.to_thread(sys.stdin.readline)
 
 
 async def full_disk(paths: StorePaths, argument: str) -> None:
@@ -104,7 +136,7 @@ async def with_keyring(paths: StorePaths, argument: str) -> None:
         say(type(error).__name__)
 
 
-TASKS = {task.__name__: task for task in (journal, write, hold, full_disk, open_damaged, with_keyring)}
+TASKS = {task.__name__: task for task in (journal, write, hold, deliver, claim, full_disk, open_damaged, with_keyring)}
 
 
 def main(arguments: Iterable[str]) -> None:

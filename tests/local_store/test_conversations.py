@@ -250,3 +250,13 @@ async def test_absurd_usage_does_not_cost_the_answer(store: Store) -> None:
         assert answer.text == "kept" and answer.usage is not None and answer.usage.cost_usd is None
     totals = await store.usage.totals()
     assert (totals.prompt_tokens, totals.completion_tokens, totals.cost_usd) == (10**12 + 1, 1, 0.0)
+
+
+async def test_what_was_spent_since_a_time(store: Store) -> None:
+    session = await store.sessions.create()
+    assert await store.usage.spent_since(0) == 0.0
+    for usage in (Usage(1, 2), Usage(1, 2, cost_usd=0.5), Usage(1, 2, cost_usd=0.25)):
+        turn = await store.turns.begin(session.id, None, "q", request_id="r")
+        await store.turns.finish(turn.answer.id, text="a", status="complete", usage=usage)
+    assert await store.usage.spent_since(session.created_at) == 0.75
+    assert await store.usage.spent_since(session.created_at + 3_600_000) == 0.0
