@@ -10,12 +10,15 @@ from backend_client.address import insecure_transport, is_loopback
 from backend_client.auth import ApiKey, Auth, NoAuth, Secret
 from backend_client.client import BackendClient
 from backend_client.errors import (
+    AllUnavailable,
     AuthenticationFailed,
     BackendError,
     ContentRefused,
     ContextTooLong,
+    CostCapReached,
     EndpointUnavailable,
     InvalidRequest,
+    LoginNeeded,
     NotFound,
     NotOurProtocol,
     Overloaded,
@@ -31,6 +34,7 @@ from backend_client.errors import (
 )
 from backend_client.transport import Call, HttpTransport, Reply, Transport
 from backend_client.types import (
+    AnswerSchema,
     Attempt,
     ChatMessage,
     ChatRequest,
@@ -39,6 +43,8 @@ from backend_client.types import (
     EndpointSource,
     FinishChunk,
     Health,
+    Image,
+    Kind,
     ModelCard,
     Provider,
     ReasoningChunk,
@@ -47,11 +53,15 @@ from backend_client.types import (
     StaticEndpoint,
     TextChunk,
     Timeouts,
+    Tool,
+    ToolCall,
     ToolCallChunk,
     UsageChunk,
 )
 
 __all__ = [
+    "AllUnavailable",
+    "AnswerSchema",
     "ApiKey",
     "Attempt",
     "Auth",
@@ -64,13 +74,17 @@ __all__ = [
     "Chunk",
     "ContentRefused",
     "ContextTooLong",
+    "CostCapReached",
     "Endpoint",
     "EndpointSource",
     "EndpointUnavailable",
     "FinishChunk",
     "Health",
     "HttpTransport",
+    "Image",
     "InvalidRequest",
+    "Kind",
+    "LoginNeeded",
     "ModelCard",
     "NoAuth",
     "NotFound",
@@ -93,6 +107,8 @@ __all__ = [
     "TextChunk",
     "TimedOut",
     "Timeouts",
+    "Tool",
+    "ToolCall",
     "ToolCallChunk",
     "Transport",
     "Unreachable",

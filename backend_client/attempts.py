@@ -1,19 +1,39 @@
-"""The one attempt loop. It ends with the first content of the answer; after that nothing is tried again."""
+"""The one attempt loop. Every attempt may go to another provider; it ends with the first content of the answer.
+
+After a failure there are three ways on: another provider at once, the same tier again after a pause, or giving up. A
+server that is gone or silent is left at once; one that is only busy is given a moment before a worse tier is asked.
+"""
 
 from __future__ import annotations
 
-import os
-import re
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from backend_client import auth
 from backend_client.address import path_under
-from backend_client.errors import AuthenticationFailed, BackendError, EndpointUnavailable, excerpt
+from backend_client.answer import Answer
+from backend_client.auth import Bearer, Secret
+from backend_client.budget import RetryBudget
+from backend_client.choice import Choice
+from backend_client.dialects import headers as dialect_headers
+from backend_client.errors import (
+    AllUnavailable,
+    AuthenticationFailed,
+    BackendError,
+    LoginNeeded,
+)
 from backend_client.exchange import Exchange, out_of_time, within
-from backend_client.retry import pause_before_retry
+from backend_client.fleet import Fleet, Station
+from backend_client.happenings import FailedOver, Hook
+from backend_client.limiter import Slot
+from backend_client.placing import Place
+from backend_client.ready import chat_headers, made_ready, proof_of, request_id_from
+from backend_client.retry import is_momentary, pause_before_retry
+from backend_client.routing import Ranked
 from backend_client.transport import Call, Transport
-from backend_client.types import Attempt, ChatRequest, Chunk, Endpoint, Provider, Routed
+from backend_client.types import Attempt, ChatRequest, Endpoint, Kind, Provider, Routed
 from backend_client.wire import encode_chat
 
 if TYPE_CHECKING:
@@ -21,8 +41,8 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_ID_LIMIT: Final = 120
+TRIES_WITHOUT_ANYBODY: Final = 3
+"""How often it is looked again for a provider when all are out."""
 
 
 class Attempts:
@@ -30,153 +50,209 @@ class Attempts:
 
     def __init__(
         self,
-        provider: Provider,
+        fleet: Fleet,
         request: ChatRequest,
         *,
+        pinned: str | None,
         transport: Transport,
+        budget: RetryBudget,
         rng: random.Random,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
-        on_attempt: Callable[[Attempt], None] | None,
+        hook: Hook,
+        most: int | None = None,
     ) -> None:
-        self._provider = provider
-        self._request = request
-        self._transport = transport
-        self._rng = rng
-        self._clock = clock
-        self._sleep = sleep
-        self._on_attempt = on_attempt
+        self._most = most
+        """How often one provider is asked at most; None is its own setting."""
+        self._fleet, self._request = fleet, request
+        self._choice = Choice(fleet, request, pinned=pinned, most=most, hook=hook)
+        self._transport, self._budget, self._rng = transport, budget, rng
+        self._clock, self._sleep, self._hook = clock, sleep, hook
         self._base_id = request_id_from(request.request_id)
-        self._deadline = clock() + provider.timeouts.total
+        self._timeouts = fleet.stations[self._choice.ranked()[0].provider].provider.timeouts
+        self._deadline = clock() + self._timeouts.total
         self._number = 0
         self._started = 0.0
         self._pause: float | None = None
+        self._target: str | None = None
+        self._place: Place | None = None
         self._endpoint: Endpoint | None = None
 
-    async def open(self) -> Exchange:
-        """Return an exchange whose answer has begun; its `opening` starts with Routed. Raises the last BackendError."""
-        from tenacity import AsyncRetrying, stop_after_attempt
+    async def open(self) -> Answer:
+        """Return an answer that has begun; its `opening` starts with Routed. Raises the last BackendError."""
+        from tenacity import AsyncRetrying
 
-        loop = AsyncRetrying(
-            sleep=self._sleep,
-            stop=stop_after_attempt(max(1, self._provider.max_attempts)),
-            retry=self._may_retry,
-            wait=self._wait,
-            reraise=True,
-        )
+        loop = AsyncRetrying(sleep=self._sleep, retry=self._may_retry, wait=self._wait, reraise=True)
         return await loop(self._attempt)
 
-    async def more(self, exchange: Exchange) -> list[Chunk] | None:
-        """Return the next chunks, or None at the end. Raises the error that ends the answer early."""
-        try:
-            return await exchange.more()
-        except BackendError as error:
-            failure = self._placed(error)
-        raise failure
+    # One attempt
 
-    @property
-    def _request_id(self) -> str:
-        return f"{self._base_id}-a{self._number}"
-
-    async def _attempt(self) -> Exchange:
+    async def _attempt(self) -> Answer:
         self._number += 1
         self._started = self._clock()
+        self._place = self._endpoint = None
+        place = self._place = await self._choice.place(self._target, self._request_id, self._in_time)
         try:
-            exchange = await self._exchange()
+            answer = await self._answer(place)
         except BackendError as error:
-            failure = self._placed(error)
+            failure = error.placed(place.station.provider.name, self._request_id, self._redact)
+        except BaseException:
+            place.cancelled()
+            raise
         else:
-            exchange.opening.insert(0, self._routed(exchange))
             self._tell(None, None)
-            return exchange
+            return answer
+        place.failed(failure)
         # Raised outside the handler, so that no traceback leads back to a text that was not yet masked.
         raise failure
 
-    async def _exchange(self) -> Exchange:
-        self._endpoint = endpoint = await self._ready()
+    async def _answer(self, place: Place) -> Answer:
+        provider = place.station.provider
+        self._endpoint = endpoint = await self._ready(provider)
+        window = provider.context_window or endpoint.context_window
+        request = self._request
+        if request.fitted is not None:
+            request = replace(request, messages=request.fitted(window))
+        kind = (endpoint.kind or "openai") if provider.kind == "openai" else provider.kind
+        body = await _encoded(request, endpoint.model, kind)
+        if self._most is None:  # a canary is nobody's use
+            place.station.used()
+        sent_at = self._clock()
+        exchange = await self._proven(provider, endpoint, kind, body)
+        first_token_s = self._clock() - sent_at
+        place.began(first_token_s)
+        self._fleet.remember(request.flow, provider.name)
+        model = self._model(endpoint)
+        routed = Routed(provider.name, model or exchange.model, self._request_id, self._number)
+        return Answer(
+            exchange,
+            place,
+            routed,
+            first_token_s,
+            self._clock,
+            self._redact,
+            hook=self._hook,
+            budget=self._budget,
+            cap=self._fleet.cap,
+        )
+
+    async def _proven(self, provider: Provider, endpoint: Endpoint, kind: Kind, body: bytes) -> Exchange:
+        """Return the begun exchange; an access token that is refused is renewed once, and the request sent again."""
+        failure: AuthenticationFailed | None = None
+        for _ in range(2):
+            proof, token = await self._proof(endpoint)
+            try:
+                return await self._exchange(provider, endpoint, {**dialect_headers(kind), **proof}, body)
+            except AuthenticationFailed as error:
+                if token is None or not isinstance(endpoint.auth, Bearer):
+                    raise
+                failure = error
+            # The second time this raises LoginNeeded: the token that is refused was issued just now.
+            if not await within(self._remaining(), endpoint.auth.source.refused(token), self._late):
+                break
+        raise LoginNeeded(failure.message, status=failure.status) if failure else LoginNeeded("not signed in")
+
+    async def _proof(self, endpoint: Endpoint) -> tuple[dict[str, str], Secret | None]:
+        return await within(self._remaining(), proof_of(endpoint), self._late)
+
+    async def _exchange(self, provider: Provider, endpoint: Endpoint, proof: dict[str, str], body: bytes) -> Exchange:
+        url = path_under(endpoint.base_url, "/chat/completions")
         call = Call(
             "POST",
-            path_under(endpoint.base_url, "/chat/completions"),
-            self._headers(endpoint),
-            encode_chat(self._request, endpoint.model),
-            self._provider.timeouts,
+            url,
+            {**chat_headers(self._request, self._request_id, self._remaining()), **proof},
+            body,
+            provider.timeouts,
+            provider.name,
         )
-        exchange = Exchange(self._provider.timeouts, self._deadline, self._clock, self._redact)
+        exchange = Exchange(provider.timeouts, self._deadline, self._clock, self._redact)
         try:
             await exchange.begin(self._transport, call)
         except BaseException:
             await exchange.aclose()
             raise
+        finally:
+            if isinstance(endpoint.auth, Bearer) and exchange.date:
+                endpoint.auth.source.seen_date(exchange.date)
         return exchange
 
-    async def _ready(self) -> Endpoint:
-        remaining = max(0.0, self._deadline - self._clock())
-        return await within(remaining, made_ready(self._provider), lambda: out_of_time(self._provider.timeouts))
+    async def _ready(self, provider: Provider) -> Endpoint:
+        return await within(self._remaining(), made_ready(provider), self._late)
 
-    def _headers(self, endpoint: Endpoint) -> dict[str, str]:
-        headers = {
-            "accept": "text/event-stream",
-            "accept-encoding": "identity",
-            "content-type": "application/json",
-            "x-request-id": self._request_id,
-            **auth_headers(endpoint),
-        }
-        if self._request.traceparent and _TRACEPARENT.fullmatch(self._request.traceparent):
-            headers["traceparent"] = self._request.traceparent
-        return headers
+    # What comes after a failure
 
     def _may_retry(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome is not None else None
         if not isinstance(error, BackendError):
             return False
-        remaining = self._deadline - self._clock()
-        self._pause = pause_before_retry(error, self._number, self._provider.max_attempts, remaining, self._rng)
+        self._pause, self._target = self._way_on(error)
         self._tell(error, self._pause)
         return self._pause is not None
 
     def _wait(self, state: RetryCallState) -> float:
         return self._pause or 0.0
 
-    def _tell(self, error: BackendError | None, pause: float | None) -> None:
-        if self._on_attempt is not None:
-            elapsed = self._clock() - self._started
-            told = Attempt(self._provider.name, self._model(), self._request_id, self._number, elapsed, error, pause)
-            self._on_attempt(told)
+    def _way_on(self, error: BackendError) -> tuple[float | None, str | None]:
+        """Return the pause before the next attempt (None: there is none) and where that goes."""
+        if self._place is None:
+            return self._look_again(error), None
+        station = self._place.station
+        name = station.provider.name
+        here = pause_before_retry(
+            error, self._choice.tried(name), self._choice.limit(name), self._remaining(), self._rng
+        )
+        other = self._choice.other(error) if self._remaining() > 0 else None
+        stays = here is not None and (other is None or not self._better_there(other, station, error, here))
+        if stays and self._budget.take():
+            return here, name
+        if other is None:
+            return None, None
+        # Also where only the budget for trying again is used up: somebody else is better than giving up.
+        self._hook(FailedOver(self._request_id, other.provider, name, error.message, error.error_type))
+        return 0.0, other.provider
 
-    def _model(self) -> str | None:
-        return self._request.model or (self._endpoint.model if self._endpoint is not None else None)
+    def _look_again(self, error: BackendError) -> float | None:
+        if not isinstance(error, AllUnavailable) or self._most == 1:
+            return None
+        return pause_before_retry(error, self._number, TRIES_WITHOUT_ANYBODY, self._remaining(), self._rng)
 
-    def _routed(self, exchange: Exchange) -> Routed:
-        return Routed(self._provider.name, self._model() or exchange.model, self._request_id, self._number)
+    def _better_there(self, other: Ranked, station: Station, error: BackendError, here: float | None) -> bool:
+        if here is None:
+            return True
+        if other.refusal is not None:
+            return False
+        patient = is_momentary(error) and here <= self._fleet.policy.patience_s
+        return other.tier <= station.provider.tier or not patient
+
+    # Small things
+
+    @property
+    def _request_id(self) -> str:
+        return f"{self._base_id}-a{self._number}"
+
+    def _remaining(self) -> float:
+        return max(0.0, self._deadline - self._clock())
+
+    async def _in_time(self, turn: Awaitable[Slot]) -> Slot:
+        return await within(self._remaining(), turn, self._late)
+
+    def _late(self) -> BackendError:
+        return out_of_time(self._timeouts)
+
+    def _model(self, endpoint: Endpoint | None) -> str | None:
+        return self._request.model or (endpoint.model if endpoint is not None else None)
 
     def _redact(self, text: str) -> str:
         return text if self._endpoint is None else auth.redact(self._endpoint.auth, text)
 
-    def _placed(self, error: BackendError) -> BackendError:
-        return error.placed(self._provider.name, self._request_id, self._redact)
+    def _tell(self, error: BackendError | None, pause: float | None) -> None:
+        name = self._place.station.provider.name if self._place is not None else ""
+        elapsed = self._clock() - self._started
+        self._hook(Attempt(name, self._model(self._endpoint), self._request_id, self._number, elapsed, error, pause))
 
 
-async def made_ready(provider: Provider) -> Endpoint:
-    """Return the provider's endpoint; whatever goes wrong in its source is an EndpointUnavailable."""
-    try:
-        return await provider.source.ready()
-    except BackendError:
-        raise
-    except Exception as error:
-        # Sources are written by others and may fail in any way; a turn must still end with one of our errors.
-        reason = excerpt(str(error)) or type(error).__name__
-    raise EndpointUnavailable(f"could not be made ready: {reason}")
-
-
-def auth_headers(endpoint: Endpoint) -> dict[str, str]:
-    """Return the headers that prove who we are. Raises AuthenticationFailed for a key that cannot be sent."""
-    try:
-        return auth.headers(endpoint.auth)
-    except ValueError as error:
-        reason = str(error)
-    raise AuthenticationFailed(reason)
-
-
-def request_id_from(wanted: str) -> str:
-    """Return `wanted` as far as it can stand in a header, or a new id."""
-    return re.sub(r"[^A-Za-z0-9._-]", "", wanted)[:_ID_LIMIT] or os.urandom(16).hex()
+async def _encoded(request: ChatRequest, model: str | None, kind: Kind) -> bytes:
+    """Return the body; pictures are written off the loop, since some megabytes of them take several frames."""
+    if any(message.images for message in request.messages):
+        return await asyncio.to_thread(encode_chat, request, model, kind)
+    return encode_chat(request, model, kind)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, Protocol, TypeAlias
+
+from backend_client.errors import AuthenticationFailed
 
 MASK = "•••"
 
@@ -73,18 +75,83 @@ class ApiKey:
     key: Secret
 
 
-Auth: TypeAlias = NoAuth | ApiKey
+class TokenSource(Protocol):
+    """Has a token that is valid now, and may get another when it is not."""
+
+    async def token(self) -> Secret | None:
+        """Return the token to send, renewed if its time is nearly up; None when there is none and none is needed.
+
+        Safe to cancel. Raises LoginNeeded when a person has to sign in, another BackendError when it cannot be told.
+        """
+        ...
+
+    async def refused(self, token: Secret) -> bool:
+        """Take note of a 401 for this very token; return whether there is another one to try, once.
+
+        Raises LoginNeeded when renewing it does not help, another BackendError when it could not be renewed.
+        """
+        ...
+
+    def seen_date(self, date: str) -> None:
+        """Learn from a `Date` header how far the server's clock is from ours. Nonsense is ignored."""
+        ...
+
+    def redact(self, text: str) -> str:
+        """Return `text` without any copy of a token handed out lately."""
+        ...
 
 
-def headers(auth: Auth) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A token that changes, sent as `Authorization: Bearer …`."""
+
+    source: TokenSource
+
+    def __repr__(self) -> str:
+        return f"Bearer({MASK})"
+
+
+Auth: TypeAlias = NoAuth | ApiKey | Bearer
+
+
+def headers(auth: NoAuth | ApiKey) -> dict[str, str]:
     """Return the request headers for `auth`.
 
     Space around a key is dropped: keys are often read from files that end in a newline.
     Raises ValueError, without the key in it, when the key is empty or cannot stand in a header.
     """
-    if isinstance(auth, NoAuth):
-        return {}
-    key = auth.key.reveal().strip()
+    return {} if isinstance(auth, NoAuth) else _bearer(auth.key)
+
+
+async def proof(auth: Auth) -> tuple[dict[str, str], Secret | None]:
+    """Return the request headers for `auth`, and the token in them if it is one that can be renewed.
+
+    When the server answers 401, hand that token to `refused` of its source. Raises AuthenticationFailed for a key that
+    cannot be sent, LoginNeeded when a person has to sign in, and another BackendError when no token could be had.
+    """
+    token = await auth.source.token() if isinstance(auth, Bearer) else None
+    try:
+        if not isinstance(auth, Bearer):
+            return headers(auth), None
+        return ({} if token is None else _bearer(token)), token
+    except ValueError as error:
+        reason = str(error)
+    raise AuthenticationFailed(reason)
+
+
+def redact(auth: Auth, text: str) -> str:
+    """Return `text` without any copy of the key or token."""
+    match auth:
+        case NoAuth():
+            return text
+        case ApiKey(key):
+            return key.redact(text)
+        case Bearer(source):
+            return source.redact(text)
+
+
+def _bearer(secret: Secret) -> dict[str, str]:
+    key = secret.reveal().strip()
     if not key:
         raise ValueError("the API key is empty")
     if not (key.isascii() and key.isprintable()):
@@ -92,8 +159,3 @@ def headers(auth: Auth) -> dict[str, str]:
             "the API key holds characters that no key has, such as a line break or a letter with an accent"
         )
     return {"authorization": f"Bearer {key}"}
-
-
-def redact(auth: Auth, text: str) -> str:
-    """Return `text` without any copy of the key."""
-    return text if isinstance(auth, NoAuth) else auth.key.redact(text)

@@ -1,29 +1,47 @@
-"""The client: providers in, chunks out. It joins routing, attempts, transport and wire, and owns the connections."""
+"""The client: providers in, chunks out. It joins fleet, attempts, transport and wire, and owns the connections."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from backend_client.attempts import Attempts
-from backend_client.errors import InvalidRequest
+from backend_client.budget import RetryBudget
+from backend_client.errors import BackendError, InvalidRequest
+from backend_client.fleet import CostCap, Fleet, Resilience
+from backend_client.happenings import Happening, Hook
 from backend_client.probe import check_health, list_models
+from backend_client.ready import made_ready
 from backend_client.transport import HttpTransport, Transport
-from backend_client.types import Attempt, ChatRequest, Chunk, Health, ModelCard, Provider, UsageChunk
+from backend_client.types import ChatMessage, ChatRequest, Chunk, Health, ModelCard, Provider
 
 if TYPE_CHECKING:
     import random
+
+    from backend_client.breaker import BreakerView
+    from backend_client.monitor import Monitor
+    from backend_client.routing import Ranked
+
+CANARY: Final = ChatRequest((ChatMessage("user", "Say ok."),), max_tokens=1, flow="canary")
+"""The smallest request that shows that a model answers again."""
+
+
+def _nobody(happening: Happening) -> None:
+    """Nobody listens."""
 
 
 class BackendClient:
     """Streams answers from providers. Close it with `aclose()` or `async with`; that closes its transport too.
 
-    `rng`, `clock` (monotonic seconds) and `sleep` are there for tests; `on_attempt` is told once what became of each
-    attempt.
+    `rng`, `clock` (monotonic seconds) and `sleep` are there for tests; `hook` is told everything that happens, and has
+    to return at once.
     """
 
     def __init__(
@@ -31,17 +49,24 @@ class BackendClient:
         providers: Sequence[Provider],
         *,
         transport: Transport | None = None,
+        policy: Resilience | None = None,
+        cap: CostCap | None = None,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        on_attempt: Callable[[Attempt], None] | None = None,
+        hook: Hook = _nobody,
     ) -> None:
-        self._providers = {provider.name: provider for provider in providers}
         self._transport = transport or HttpTransport()
         self._rng = rng or _jitter()
-        self._clock = clock
-        self._sleep = sleep
-        self._on_attempt = on_attempt
+        self._clock, self._sleep, self._hook = clock, sleep, hook
+        self.cap = cap or CostCap()
+        """What paid providers have cost and may cost; set `spent_usd` from the books."""
+        self.fleet = Fleet(
+            providers, policy or Resilience(), cap=self.cap, clock=clock, rng=self._rng, hook=self._happened
+        )
+        self._budget = RetryBudget()
+        self._monitor: Monitor | None = None
+        self._monitoring: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,37 +76,82 @@ class BackendClient:
     ) -> None:
         await self.aclose()
 
+    def start(self) -> None:
+        """Watch over the providers from now on: ask those that are out whether they are back, and all for their load.
+
+        Nothing is sent as long as there is nothing to know.
+        """
+        from backend_client.monitor import Monitor
+
+        if self._monitoring is None:
+            self._monitor = Monitor(
+                self.fleet,
+                self._transport,
+                clock=self._clock,
+                sleep=self._sleep,
+                rng=self._rng,
+                hook=self._hook,
+                canary=self._canary,
+            )
+            self._monitoring = asyncio.create_task(self._monitor.run(), name="provider-monitor")
+
     async def stream(self, request: ChatRequest, provider: str | None = None) -> AsyncGenerator[Chunk, None]:
         """Yield the answer: Routed, then content as it comes, then FinishChunk, then UsageChunk if there is one.
 
-        `provider` names one of the providers; None takes the first. Failures before the first content are tried again
-        where that can help. Later ones are raised as StreamTruncated, StreamFailed, TimedOut or NotOurProtocol, and
-        what was yielded stands. Every error is a BackendError. Closing the generator closes the socket at once.
+        `provider` pins one of the providers; None lets all of them answer, best first. Failures before the first
+        content are tried again, there or elsewhere, where that can help. Later ones are raised as StreamTruncated,
+        StreamFailed, TimedOut or NotOurProtocol, and what was yielded stands. Every error is a BackendError. Closing
+        the generator closes the socket at once.
         """
-        chosen = self._find(provider)
-        attempts = Attempts(
-            chosen,
-            request,
-            transport=self._transport,
-            rng=self._rng,
-            clock=self._clock,
-            sleep=self._sleep,
-            on_attempt=self._on_attempt,
-        )
-        exchange = await attempts.open()
+        attempts = self._attempts(request, None if provider is None else self._find(provider).name)
+        answer = await attempts.open()
         try:
-            for chunk in exchange.opening:
+            for chunk in answer.opening:
                 yield chunk
-            while (chunks := await attempts.more(exchange)) is not None:
+            while (chunks := await answer.more()) is not None:
                 for chunk in chunks:
-                    yield chosen.priced(chunk) if isinstance(chunk, UsageChunk) else chunk
+                    yield chunk
         finally:
-            await exchange.aclose()
+            await answer.aclose()
+
+    def explain(self, request: ChatRequest | None = None, provider: str | None = None) -> tuple[Ranked, ...]:
+        """Return where such a request would go now: who is asked first, who else, who not, and why."""
+        pinned = None if provider is None else self._find(provider).name
+        if request is None:
+            return self.fleet.rank(pinned=pinned)
+        return self.fleet.rank(request.needs, model=request.model, pinned=pinned, flow=request.flow)
+
+    def breakers(self) -> list[tuple[str, str, BreakerView]]:
+        """Return every breaker there is, as (provider, model, what it knows)."""
+        return [
+            (name, model, breaker.view())
+            for name, station in self.fleet.stations.items()
+            for model, breaker in sorted(station.breakers().items())
+        ]
+
+    def force(self, provider: str, model: str | None, to: Literal["open", "closed"] | None) -> None:
+        """Hold a provider's breaker open or closed, or let it go by what it sees again. Raises InvalidRequest."""
+        station = self.fleet.stations[self._find(provider).name]
+        chosen = [station.breaker(model)] if model is not None else list(station.breakers().values())
+        for breaker in chosen or [station.breaker(None)]:
+            breaker.force(to)
 
     async def models(self, provider: str | None = None) -> list[ModelCard]:
-        """Return the models that a provider offers. Raises BackendError."""
-        chosen = self._find(provider)
-        return await list_models(chosen, self._transport)
+        """Return the models that a provider offers; None is the first. Raises BackendError."""
+        return await list_models(self._find(provider), self._transport)
+
+    async def embed(
+        self, texts: Sequence[str], *, model: str | None = None, provider: str | None = None
+    ) -> list[list[float]]:
+        """Return one vector a text, from the provider named or the first that can. Raises BackendError."""
+        from backend_client.embeddings import embed
+
+        chosen = self._find(provider or self._first_that_embeds())
+        endpoint = await made_ready(chosen)
+        if not isinstance(self._transport, HttpTransport):
+            raise InvalidRequest("embeddings need a real connection")
+        http = await self._transport.http_client(endpoint.base_url)
+        return await embed(chosen, endpoint, texts, model=model, http_client=http)
 
     async def health(self, provider: str | None = None) -> Health:
         """Return whether a provider answers; asking makes its endpoint ready first, which may start a server.
@@ -97,19 +167,65 @@ class BackendClient:
     async def warm(self) -> None:
         """Import now, off the event loop, what the first request would otherwise wait for. Sends nothing."""
         await asyncio.to_thread(importlib.import_module, "tenacity")
-        if isinstance(self._transport, HttpTransport):
-            await self._transport.warm()
+        warm = getattr(self._transport, "warm", None)
+        if warm is not None:
+            await warm()
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Stop watching and close all connections."""
+        if self._monitoring is not None:
+            self._monitoring.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._monitoring
+            self._monitoring = None
         await self._transport.aclose()
 
+    async def _canary(self, provider: Provider, model: str | None) -> bool:
+        """Ask for one token, once; its success or failure reaches the breaker like that of any request."""
+        attempts = self._attempts(
+            replace(CANARY, model=model, request_id=f"canary-{os.urandom(8).hex()}"), provider.name, most=1
+        )
+        try:
+            answer = await attempts.open()
+            try:
+                while await answer.more() is not None:
+                    pass
+            finally:
+                await answer.aclose()
+        except BackendError:
+            return False
+        return True
+
+    def _attempts(self, request: ChatRequest, pinned: str | None, most: int | None = None) -> Attempts:
+        return Attempts(
+            self.fleet,
+            request,
+            pinned=pinned,
+            transport=self._transport,
+            budget=self._budget,
+            rng=self._rng,
+            clock=self._clock,
+            sleep=self._sleep,
+            hook=self._happened,
+            most=most,
+        )
+
+    def _happened(self, happening: Happening) -> None:
+        self._hook(happening)
+        if self._monitor is not None:
+            self._monitor.wake()
+
+    def _first_that_embeds(self) -> str | None:
+        able = self.fleet.rank(frozenset({"embeddings"}))
+        return able[0].provider if able and able[0].refusal is None else None
+
     def _find(self, name: str | None) -> Provider:
-        if name is None and self._providers:
-            return next(iter(self._providers.values()))
-        if name in self._providers:
-            return self._providers[name]
-        known = ", ".join(sorted(self._providers)) or "none at all"
+        stations = self.fleet.stations
+        if name is None and stations:
+            return next(iter(stations.values())).provider
+        if name in stations:
+            return stations[name].provider
+        known = ", ".join(sorted(stations)) or "none at all"
         raise InvalidRequest(f"there is no provider {name!r}", hint=f"Configured: {known}.")
 
 

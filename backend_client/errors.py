@@ -56,6 +56,7 @@ class BackendError(Exception):
         status: int | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        reached: bool = True,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -67,6 +68,8 @@ class BackendError(Exception):
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+        self.reached = reached
+        """False when no connection came about, so that the server cannot have seen the request."""
 
     def placed(self, provider: str, request_id: str | None, redact: Callable[[str], str]) -> BackendError:
         """Name the provider and the request, mask secrets in all texts, and return the error itself."""

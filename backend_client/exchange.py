@@ -58,6 +58,16 @@ class Exchange:
         """The model that the server says it used."""
         return self._decoder.model
 
+    @property
+    def complete(self) -> bool:
+        """The model has said why it stopped."""
+        return self._decoder.complete
+
+    @property
+    def date(self) -> str:
+        """The server's clock as its answer told it, or nothing."""
+        return self._reply.headers.get("date", "") if self._reply is not None else ""
+
     async def begin(self, transport: Transport, call: Call) -> None:
         """Send the request and read up to its first content; until then a failure may be tried again."""
         self._reply = await within(self._remaining(), transport.open(call), self._too_slow)

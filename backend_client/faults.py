@@ -99,6 +99,12 @@ _TOO_LONG: Final = re.compile(
 )
 
 
+# What llama.cpp answers with HTTP 500 although the request is at fault.
+_OUR_FAULT: Final = re.compile(
+    r"image input is not supported|failed to parse tool call arguments|too large to process", re.IGNORECASE
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Report:
     """The parts of an error that we understand."""
@@ -214,7 +220,7 @@ def _build(report: _Report, status: int | None, wait: float | None) -> BackendEr
     retryable = kind.default_retryable if status is None else status in RETRYABLE_STATUSES
     if status is None and error_type in ("server", "provider_unavailable"):
         retryable = True
-    if kind in (PaymentRequired, ContentRefused, ContextTooLong):
+    if kind in (PaymentRequired, ContentRefused, ContextTooLong, InvalidRequest):
         retryable = False
     return kind(
         report.message or _bare(status),
@@ -230,6 +236,8 @@ def _class_of(report: _Report, status: int | None) -> type[BackendError]:
         report.param in ("input_tokens", "input_text") or _TOO_LONG.search(report.message)
     ):
         return ContextTooLong
+    if status == 500 and _OUR_FAULT.search(report.message):
+        return ContextTooLong if "too large" in report.message else InvalidRequest
     by_type = _BY_TYPE.get(report.error_type or "")
     # A general "invalid request" says less than the status does; the other names say more.
     if by_type is not None and not (by_type is InvalidRequest and status in _BY_STATUS):

@@ -7,18 +7,19 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from backend_client import auth
+from backend_client import auth, dialects
 from backend_client.address import health_url, path_under
-from backend_client.attempts import auth_headers, made_ready
 from backend_client.deltas import clean
 from backend_client.errors import BackendError, NotOurProtocol, TimedOut, excerpt
 from backend_client.exchange import read_body, redirected, within
 from backend_client.faults import error_from_body
+from backend_client.ready import made_ready, proof_of
 from backend_client.transport import Call, Reply, Transport
-from backend_client.types import Endpoint, Health, ModelCard, Provider
+from backend_client.types import Endpoint, Health, Kind, ModelCard, Provider
 
 MODELS_MAX: Final = 16 << 20
 """Bytes of a model list that are read."""
+_KNOWS: Final = "supported_parameters"
 HEALTH_S: Final = 5.0
 """How long a provider may take to say how it is."""
 
@@ -62,11 +63,49 @@ def parse_models(body: bytes) -> list[ModelCard]:
 
 
 def _card(entry: dict[str, object]) -> ModelCard:
-    meta = entry.get("meta")
-    meta = meta if isinstance(meta, dict) else {}
-    sizes = (entry.get("max_model_len"), meta.get("n_ctx"), meta.get("n_ctx_train"), entry.get("context_length"))
-    window = next((size for size in sizes if isinstance(size, int) and 0 < size < 1 << 53), None)
-    return ModelCard(clean(str(entry["id"])), window)
+    meta, best, looks = (_object(entry.get(name)) for name in ("meta", "top_provider", "architecture"))
+    # llama.cpp tells the window that it runs with and the larger one that the model was trained for.
+    windows = (entry.get("max_model_len"), meta.get("n_ctx"), meta.get("n_ctx_train"))
+    window = next(filter(None, map(_tokens, windows)), None)
+    if window is None:
+        # OpenRouter's own figure is that of any of its providers; the one that it prefers may offer less.
+        offered = list(filter(None, map(_tokens, (entry.get("context_length"), best.get("context_length")))))
+        window = min(offered, default=None)
+    return ModelCard(clean(str(entry["id"])), window, _kind(entry), _capabilities(entry, looks))
+
+
+def _kind(entry: dict[str, object]) -> Kind | None:
+    owner = entry.get("owned_by")
+    if isinstance(owner, str):
+        return dialects.kind_of("", owner)
+    return "openrouter" if "top_provider" in entry and "architecture" in entry else None
+
+
+def _capabilities(entry: dict[str, object], looks: dict[str, object]) -> frozenset[str] | None:
+    """Return what the model can do by what it takes and gives; None where the server does not tell both."""
+    takes, gives, knows = map(
+        _words, (looks.get("input_modalities"), looks.get("output_modalities"), entry.get(_KNOWS))
+    )
+    if not takes or not gives:
+        return None
+    found = {"chat"} if "text" in gives else set()
+    found |= {"vision"} if "image" in takes else set()
+    found |= {"embeddings"} if gives & {"embedding", "embeddings"} else set()
+    # Where the server does not list what a model knows, nothing says that it cannot call tools.
+    found |= {"tools"} if "text" in gives and (_KNOWS not in entry or "tools" in knows) else set()
+    return frozenset(found)
+
+
+def _object(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _words(value: object) -> set[str]:
+    return {word for word in value if isinstance(word, str)} if isinstance(value, list) else set()
+
+
+def _tokens(value: object) -> int | None:
+    return value if type(value) is int and 0 < value < 1 << 53 else None
 
 
 async def _models_body(provider: Provider, endpoint: Endpoint, transport: Transport) -> bytes:
@@ -104,8 +143,8 @@ async def _health(provider: Provider, endpoint: Endpoint, transport: Transport) 
 
 
 async def _get(url: str, provider: Provider, endpoint: Endpoint, transport: Transport) -> Reply:
-    headers = {"accept": "application/json", "accept-encoding": "identity", **auth_headers(endpoint)}
-    return await transport.open(Call("GET", url, headers, None, provider.timeouts))
+    headers = {"accept": "application/json", "accept-encoding": "identity", **(await proof_of(endpoint))[0]}
+    return await transport.open(Call("GET", url, headers, None, provider.timeouts, provider.name))
 
 
 def _slow(seconds: float) -> TimedOut:

@@ -1,13 +1,29 @@
-"""When to try again, and after how long. Pure: randomness is passed in."""
+"""What an error means for what comes next: again here, elsewhere, or not at all. Pure: randomness is passed in."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from backend_client.errors import BackendError
+from backend_client.errors import (
+    AuthenticationFailed,
+    BackendError,
+    ContentRefused,
+    ContextTooLong,
+    CostCapReached,
+    EndpointUnavailable,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    PaymentRequired,
+    PermissionDenied,
+    RateLimited,
+    ServerFailed,
+)
 
 if TYPE_CHECKING:
     import random
+
+    from backend_client.breaker import Failure
 
 BACKOFF_BASE_S: Final = 0.5
 BACKOFF_MAX_S: Final = 8.0
@@ -46,3 +62,37 @@ def _spoken(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def goes_elsewhere(error: BackendError) -> bool:
+    """Return whether another provider may answer what this one could not.
+
+    It may not when the request itself is at fault (any server would refuse it), nor when its content was refused: going
+    from one to the next until somebody gives in is not ours to do.
+    """
+    if isinstance(error, InvalidRequest):
+        return error.status in (None, 501)
+    return not isinstance(error, ContentRefused | CostCapReached)
+
+
+def is_momentary(error: BackendError) -> bool:
+    """Return whether the server is there and only busy, so that waiting a moment beats a worse provider."""
+    return error.retryable and isinstance(error, Overloaded | RateLimited | ServerFailed)
+
+
+def refuses_us(error: BackendError) -> bool:
+    """Return whether the provider is well but will not answer us: a key, a right or a model is missing."""
+    return isinstance(error, AuthenticationFailed | PermissionDenied | NotFound) or error.status == 501
+
+
+def failure_kind(error: BackendError) -> Failure | None:
+    """Return what the failure is to a circuit breaker; None when the server did its part."""
+    if isinstance(error, PaymentRequired):
+        return "quota"
+    if isinstance(error, Overloaded | RateLimited):
+        return "throttled"
+    if isinstance(error, EndpointUnavailable) or not error.reached:
+        return "connect"
+    if refuses_us(error) or isinstance(error, InvalidRequest | ContentRefused | ContextTooLong | CostCapReached):
+        return None
+    return "error"

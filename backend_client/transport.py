@@ -1,17 +1,16 @@
-"""The one seam to the network, and the only file that knows the HTTP library.
+"""The real connections, over httpx2 and HTTP/1.1: the only file that knows the HTTP library.
 
-`Transport` is what the client needs; `HttpTransport` is the real one, over httpx2 and HTTP/1.1. The library takes a
-fifth of a second to import and a TLS context some more: both are made in a thread, at the first call that needs them.
+The library takes a fifth of a second to import and a TLS context some more: both are made in a thread, at the first
+call that needs them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from backend_client.address import is_loopback, origin
@@ -23,69 +22,18 @@ from backend_client.errors import (
     Unreachable,
     excerpt,
 )
-from backend_client.types import Timeouts
+from backend_client.front import call_for, told, whole
+from backend_client.seam import Call, Reply, Transport
 
 if TYPE_CHECKING:
     import httpx2
 
+__all__ = ["Call", "HttpTransport", "Reply", "Transport"]
 
 READ_AHEAD: Final = 64 << 10
 """Bytes that may wait for the reader of an answer before the server has to."""
 _PYTHON_BYTES: Final = re.compile(r"""(?:bytearray\()?b(?:'([^']*)'|"([^"]*)")\)?""")
 """How the library quotes what a server said; a person reads the words without it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One HTTP request."""
-
-    method: Literal["GET", "POST"]
-    url: str
-    headers: Mapping[str, str]
-    body: bytes | None
-    timeouts: Timeouts
-
-    def __repr__(self) -> str:
-        # The headers hold the key.
-        return f"Call({self.method} {self.url!r})"
-
-
-class Reply(Protocol):
-    """An answer whose body is still coming. Close it, whatever happens: that closes the socket."""
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The header fields, names in lower case; the values are untrusted."""
-        ...
-
-    @property
-    def body(self) -> AsyncIterator[bytes]:
-        """The bytes as they arrive, never held back. Raises Unreachable or TimedOut when they stop coming."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close the connection at once, or return it for reuse if the body was read to its end."""
-        ...
-
-
-class Transport(Protocol):
-    """Sends requests."""
-
-    async def open(self, call: Call) -> Reply:
-        """Send `call` and return the answer once its headers are there.
-
-        Raises Unreachable, TimedOut, NotOurProtocol or InvalidRequest.
-        """
-        ...
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        ...
 
 
 class HttpTransport:
@@ -105,6 +53,13 @@ class HttpTransport:
         """Send `call` and return the answer once its headers are there."""
         client = await self._client(call.url)
         return await _open(client, call)
+
+    async def http_client(self, url: str) -> object:
+        """Return a client of the HTTP library for the official SDK, over the connections to this address.
+
+        It fails with our errors, reads no endless answer, and sends no header that we do not know of.
+        """
+        return _front(await self._client(url))
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -140,7 +95,7 @@ class HttpTransport:
             headers={"user-agent": self._user_agent or _default_user_agent()},
             limits=httpx2.Limits(
                 max_connections=self._max_connections,
-                max_keepalive_connections=min(8, self._max_connections),
+                max_keepalive_connections=min(32, self._max_connections),
                 keepalive_expiry=30.0,
             ),
         )
@@ -172,6 +127,22 @@ async def _open(client: httpx2.AsyncClient, call: Call) -> Reply:
         failure = _explained(error, call)
     # Raised outside the handler: the library's own error may quote a header, and ours must not carry it along.
     raise failure
+
+
+def _front(pooled: httpx2.AsyncClient) -> httpx2.AsyncClient:
+    import httpx2
+
+    class Front(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            wait = request.extensions.get("timeout", {})
+            reply = await _open(pooled, call_for(str(request.url), request.headers, await request.aread(), wait))
+            try:
+                body = await whole(reply)
+            finally:
+                await reply.aclose()
+            return httpx2.Response(reply.status, headers=told(reply.headers), content=body, request=request)
+
+    return httpx2.AsyncClient(transport=Front(), trust_env=False, follow_redirects=False)
 
 
 class _HttpReply:
@@ -246,7 +217,7 @@ def _explained(error: Exception, call: Call) -> BackendError:
     where, wait = origin(call.url), call.timeouts
     match error:
         case httpx2.ConnectTimeout():
-            return TimedOut(f"no connection to {where} within {wait.connect:g} s")
+            return TimedOut(f"no connection to {where} within {wait.connect:g} s", reached=False)
         case httpx2.PoolTimeout():
             return TimedOut(f"all connections to {where} are in use", hint="Wait until another answer has ended.")
         case httpx2.TimeoutException():
@@ -255,6 +226,7 @@ def _explained(error: Exception, call: Call) -> BackendError:
             return Unreachable(
                 f"the proxy for {where} refuses: {excerpt(str(error), limit=120)}",
                 retryable=False,
+                reached=False,
                 hint="Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment.",
             )
         case httpx2.ConnectError():
@@ -274,14 +246,20 @@ def _no_connection(error: httpx2.ConnectError, where: str) -> Unreachable:
         return Unreachable(
             f"the TLS certificate of {where} is not trusted: {excerpt(text, limit=160)}",
             retryable=False,
+            reached=False,
             hint="Add its authority to this machine's trust store, or name it in SSL_CERT_FILE.",
         )
     if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
         return Unreachable(
             f"{where} answers, but without TLS",
             retryable=False,
+            reached=False,
             hint="Write the base URL with http:// if that is meant.",
         )
     if "Name or service" in text or "nodename" in text or "Temporary failure in name" in text:
-        return Unreachable(f"the name in {where} is not known", hint="Check the base URL and the network.")
-    return Unreachable(f"nothing answers at {where}", hint="Is the server running, and is the base URL right?")
+        return Unreachable(
+            f"the name in {where} is not known", reached=False, hint="Check the base URL and the network."
+        )
+    return Unreachable(
+        f"nothing answers at {where}", reached=False, hint="Is the server running, and is the base URL right?"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -89,8 +89,13 @@ class ChatRequest:
     """The last message is an unfinished answer, to be gone on with rather than replied to."""
     flow: str = ""
     """Requests of one flow (a session, say) wait behind each other, not behind those of other flows."""
+    avoid: str = ""
+    """A provider to ask after the others of its tier: it has just broken off what this goes on with."""
     idempotency_key: str = ""
     """Travels as `Idempotency-Key`, the same for every attempt; empty sends none."""
+
+    fitted: Callable[[int | None], tuple[ChatMessage, ...]] | None = None
+    """Returns the messages as far as they fit a context window in tokens; asked once a provider is chosen."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -111,6 +116,10 @@ class Endpoint:
     """With or without a trailing slash and `/v1`; kept as given: paths are appended to it."""
     model: str | None
     auth: Auth
+    kind: Kind | None = None
+    """Which server it turned out to be, where somebody asked it."""
+    context_window: int | None = None
+    """In tokens, where somebody asked."""
 
 
 class EndpointSource(Protocol):
@@ -165,6 +174,8 @@ class Provider:
     kind: Kind = "openai"
     tier: int = 0
     """Providers of a higher number are asked only when none of a lower one can answer."""
+    models: frozenset[str] = frozenset()
+    """Others that it is configured for, beside the endpoint's own."""
     region: str = ""
     paid: bool = False
     """Every answer costs money: the cost cap counts."""
@@ -250,6 +261,10 @@ class ModelCard:
     id: str
     context_window: int | None
     """In tokens, where the server says so."""
+    kind: Kind | None = None
+    """Which server offers it, where the list tells."""
+    capabilities: frozenset[str] | None = None
+    """Of chat, tools, vision, embeddings; None where the server does not say."""
 
 
 @dataclass(frozen=True, slots=True)

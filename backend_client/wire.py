@@ -13,33 +13,32 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from backend_client import dialects, parts
 from backend_client.deltas import DeltaReader
 from backend_client.errors import BackendError, InvalidRequest, NotOurProtocol, StreamFailed, StreamTruncated, excerpt
 from backend_client.faults import error_from_event
-from backend_client.types import ChatMessage, ChatRequest, Chunk
+from backend_client.types import ChatRequest, Chunk, Kind
 
 MAX_LINE: Final = 1 << 20
 """Bytes of one line, and of all data lines of one event."""
 MAX_STREAM: Final = 256 << 20
 """Bytes of one whole answer."""
 
-_RESERVED: Final = frozenset({"messages", "stream", "stream_options"})
+_RESERVED: Final = frozenset({"messages", "stream", "stream_options", "usage", *dialects.CONTINUING})
+_EFFORT: Final = re.compile(r"[a-z]{1,16}")
 _FIELD: Final = re.compile(rb"[A-Za-z][A-Za-z0-9_-]{0,31}(?::|\Z)")
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-def encode_chat(request: ChatRequest, model: str | None) -> bytes:
+def encode_chat(request: ChatRequest, model: str | None, kind: Kind = "openai") -> bytes:
     """Return the JSON body for a streamed chat; `model` is the endpoint's, which the request's own overrides.
 
-    Raises InvalidRequest when a field of `extra` is one of ours or cannot be written as JSON.
+    Raises InvalidRequest when a field of `extra` is one of ours, or a part of the request is nothing that can be sent.
+    Pictures make it slow enough to be worth a thread.
     """
-    if taken := _RESERVED & request.extra.keys():
+    body = _fields(request, kind)
+    if taken := (_RESERVED | body.keys()) & request.extra.keys():
         raise InvalidRequest(f"the extra field {min(taken)!r} is set by the client itself", hint="Remove that field.")
-    body: dict[str, object] = {
-        "messages": [_message(message) for message in request.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
     named = {"model": request.model or model, "temperature": request.temperature, "max_tokens": request.max_tokens}
     body.update({name: value for name, value in named.items() if value is not None})
     body.update(request.extra)
@@ -51,13 +50,21 @@ def encode_chat(request: ChatRequest, model: str | None) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _message(message: ChatMessage) -> dict[str, str]:
-    body = {"role": message.role, "content": message.content}
-    if message.name is not None:
-        body["name"] = message.name
-    if message.tool_call_id is not None:
-        body["tool_call_id"] = message.tool_call_id
-    return body
+def _fields(request: ChatRequest, kind: Kind) -> dict[str, object]:
+    """Return the fields that only we set."""
+    effort = request.reasoning_effort
+    if effort is not None and not _EFFORT.fullmatch(effort):
+        raise InvalidRequest(f"{effort[:40]!r} is no reasoning effort", hint="Use a word like low, medium or high.")
+    body: dict[str, object] = {
+        "messages": parts.messages(request, kind),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if request.tools:
+        body["tools"] = parts.tools(request.tools)
+    if request.answer_schema is not None:
+        body["response_format"] = parts.response_format(request.answer_schema)
+    return body | dialects.own_fields(kind, continuing=request.continuing, reasoning_effort=effort)
 
 
 class StreamDecoder:

@@ -11,6 +11,7 @@ from sophia_core.events import (
     AttemptFailed,
     EmbeddedProgressed,
     Event,
+    FailedOver,
     Notice,
     ReasoningDelta,
     RouteChosen,
@@ -28,7 +29,7 @@ def exit_code(finished: TurnFinished) -> int:
     """0 for a whole answer; 4 when no provider began one; 1 for one that stopped short."""
     if finished.status == "complete":
         return OK
-    return UNANSWERED if finished.status == "failed" and finished.provider is None else FAILED
+    return UNANSWERED if finished.status in ("failed", "queued") and finished.provider is None else FAILED
 
 
 class TextAnswer:
@@ -55,8 +56,10 @@ class TextAnswer:
                 self._think(text)
             case EmbeddedProgressed(stage, fraction, detail) if self._chatty:
                 self._progress.show(stage, fraction, detail)
-            case AttemptFailed(retrying=True) if self._chatty:
+            case AttemptFailed(retrying=True) if self._chatty and event.wait_s > 0:
                 self._say(f"{event.error}; trying again in {event.wait_s:.1f} s")
+            case FailedOver() if self._chatty:
+                self._say(f"{event.failed} cannot answer ({event.reason}); {event.provider} is asked instead")
             case Notice() if self._chatty or event.level != "info":
                 self._say(event.text, event.hint)
             case StoreStateChanged(state="full"):
@@ -145,7 +148,9 @@ class JsonAnswer:
                 self._line("route", provider=event.provider, model=event.model, attempt=event.attempt)
             case EmbeddedProgressed():
                 self._line("progress", stage=event.stage, fraction=event.fraction, detail=event.detail)
-            case AttemptFailed(retrying=True):
+            case FailedOver():
+                self._line("failover", failed=event.failed, provider=event.provider, reason=event.reason)
+            case AttemptFailed(retrying=True) if event.wait_s > 0:
                 self._line("notice", level="info", text=event.error, hint=f"Trying again in {event.wait_s:.1f} s.")
             case Notice():
                 self._line("notice", level=event.level, text=event.text, hint=event.hint)

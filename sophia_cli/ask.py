@@ -15,7 +15,9 @@ from sophia_cli.console import Console
 from sophia_cli.exits import STORE, USAGE, Quit
 from sophia_cli.opening import as_quit, opened, unlock_hint, without_store
 from sophia_cli.prompt import read_prompt
+from sophia_cli.rehearsal import transport_of
 from sophia_core.commands import CommandError
+from sophia_core.models import AUTO
 from sophia_core.settings import Loaded, load_settings
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     console.require_stdout()
     prompt = read_prompt(args.prompt, console)
     loaded = with_system_prompt(load_settings(), args.system)
-    return interrupts.run(lambda: ask(prompt, args, loaded, console), console)
+    transport = transport_of(args.chaos)
+    return interrupts.run(lambda: ask(prompt, args, loaded, console, transport=transport), console)
 
 
 def with_system_prompt(loaded: Loaded, text: str | None) -> Loaded:
@@ -81,18 +84,19 @@ async def answer_in(
     try:
         await choose_session(args, runtime, console)
         await _choose_route(args, runtime)
-        return await _send(prompt, runtime)
+        return await _send(prompt, args, runtime)
     except CommandError as error:
         trouble = error.__context__
         if resuming or not isinstance(trouble, StoreError):
             raise as_quit(error, runtime.vault) from None
         await runtime.vault.close()
         await _do_without(runtime, console, writer, str(trouble), trouble.hint)
-        return await _send(prompt, runtime)
+        return await _send(prompt, args, runtime)
 
 
-async def _send(prompt: str, runtime: Runtime) -> TurnFinished:
-    return cast("TurnFinished", await runtime.run("chat.send", prompt))
+async def _send(prompt: str, args: argparse.Namespace, runtime: Runtime) -> TurnFinished:
+    runtime.chat.queue_when_offline = args.queue and runtime.vault.state == "open"
+    return cast("TurnFinished", await runtime.run("chat.send", prompt, fresh=args.fresh))
 
 
 async def choose_session(args: argparse.Namespace, runtime: Runtime, console: Console) -> None:
@@ -109,7 +113,7 @@ async def choose_session(args: argparse.Namespace, runtime: Runtime, console: Co
 async def _choose_route(args: argparse.Namespace, runtime: Runtime) -> None:
     if args.provider or args.model:
         try:
-            await runtime.run("model.use", args.provider or runtime.provider.name, args.model)
+            await runtime.run("model.use", args.provider or AUTO, args.model)
         except CommandError as error:
             raise Quit(USAGE, str(error), error.hint) from None
 

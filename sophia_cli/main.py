@@ -11,6 +11,7 @@ from sophia_cli.exits import FAILED, OK, SIGNALLED, STORE, UNANSWERED, USAGE, Qu
 from sophia_cli.version import VERSION
 
 if TYPE_CHECKING:
+    from backend_client.chaos_profile import ChaosProfile
     from sophia_cli.console import Console
 
 SIGINT = 2
@@ -52,6 +53,8 @@ def _guarded(words: list[str], console: Console) -> int:
 def _dispatch(words: list[str], console: Console) -> int:
     if not words:
         return _start_app(console)
+    if words[0] == "--chaos":
+        return _rehearse(words[1:], console)
     from sophia_cli.parser import parse, top_help
 
     match words[0]:
@@ -66,7 +69,16 @@ def _dispatch(words: list[str], console: Console) -> int:
             return entry.load()(args, console)
 
 
-def _start_app(console: Console) -> int:
+def _rehearse(words: list[str], console: Console) -> int:
+    """Starts the app with the faults of a profile in front of every server."""
+    from sophia_cli.rehearsal import profile_of
+
+    if len(words) != 1:
+        raise Quit(USAGE, "--chaos needs one file, and goes alone", "sophia --chaos profile.toml; see docs/chaos.md")
+    return _start_app(console, profile_of(words[0]))
+
+
+def _start_app(console: Console, chaos: ChaosProfile | None = None) -> int:
     hint = 'In scripts, use `sophia ask "…"`; `sophia --help` lists what else there is.'
     if not (console.stdin_terminal and console.out_stream.terminal):
         raise Quit(USAGE, "the terminal app needs a terminal on stdin and stdout", hint)
@@ -78,7 +90,7 @@ def _start_app(console: Console) -> int:
     # Nothing that is imported becomes garbage; looking for it costs a tenth of a second before the first paint.
     # The app turns the collector on again, calmer, once it stands.
     gc.disable()
-    code = import_module("sophia_tui.start").run()
+    code = import_module("sophia_tui.start").run(chaos)
     return code if isinstance(code, int) else OK
 
 

@@ -37,7 +37,10 @@ def _ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", metavar="TEXT", help="another system prompt, this once")
     parser.add_argument("--model", metavar="M", help="another model, this once")
     parser.add_argument("--provider", metavar="P", help="another provider, this once")
+    parser.add_argument("--queue", action="store_true", help="when nobody can be reached, let the app ask it later")
+    parser.add_argument("--fresh", action="store_true", help="ask even if the answer is kept from before")
     parser.add_argument("--verbose", action="store_true", help="reasoning and notices on stderr, also into a pipe")
+    parser.add_argument("--chaos", metavar="FILE", help="inject the faults of this profile; see docs/chaos.md")
     _json(parser, "one JSON object a line for everything that happens")
 
 
@@ -89,6 +92,29 @@ def _keys(parser: argparse.ArgumentParser) -> None:
     _json(parser, "an array")
 
 
+def _login(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(leave=False, how="auto")
+    parser.add_argument("provider", nargs="?", default="", metavar="PROVIDER", help="the one to sign in at by default")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--device", dest="how", action="store_const", const="device", help="with a code typed in any browser"
+    )
+    how.add_argument(
+        "--no-browser", dest="how", action="store_const", const="paste", help="by pasting the address a browser ends at"
+    )
+    how.add_argument("--with-token", action="store_true", help="with an API key, which stdin holds")
+
+
+def _logout(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(leave=True)
+    parser.add_argument("provider", nargs="?", default="", metavar="PROVIDER", help="the one `sophia login` takes")
+
+
+def _auth(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=("status",), default="status", help="show the accounts")
+    _json(parser, "an array")
+
+
 def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full", action="store_true", help="read the whole store and start the embedded model")
     _json(parser, "one object with all checks")
@@ -127,6 +153,9 @@ SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
         "sessions": Entry("List, show, search and delete conversations.", _sessions, "sophia_cli.sessions"),
         "init": Entry("Make the encrypted store before its first use.", _init, "sophia_cli.init"),
         "keys": Entry("See and change what unlocks the store.", _keys, "sophia_cli.keys"),
+        "login": Entry("Sign in to a provider, or keep its API key.", _login, "sophia_cli.login"),
+        "logout": Entry("Sign out of a provider, and forget its API key.", _logout, "sophia_cli.login"),
+        "auth": Entry("See who is signed in where, and with what roles.", _auth, "sophia_cli.auth"),
         "doctor": Entry("Check everything SOPHIA needs, and say how to mend it.", _doctor, "sophia_cli.doctor"),
     }
 )
@@ -137,7 +166,7 @@ def top_help() -> str:
     width = max(map(len, SUBCOMMANDS)) + 2
     return "\n".join(
         [
-            "usage: sophia [--help | --version] [COMMAND …]",
+            "usage: sophia [--help | --version | --chaos FILE] [COMMAND …]",
             "",
             "A terminal-first AI workstation. Without a command, the terminal app starts.",
             "",

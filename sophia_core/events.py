@@ -36,6 +36,8 @@ class TurnStarted:
     question: str
     prefix: str = ""
     """Text the answer already has, when it continues an earlier one."""
+    delivered: bool = False
+    """The question had waited in the outbox: nobody has just typed it, and its session need not be the one shown."""
 
 
 @dataclass(frozen=True, slots=True)

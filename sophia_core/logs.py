@@ -16,7 +16,18 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sophia_core.events import AttemptFailed, Event, Notice, ReasoningDelta, StoreStateChanged, TextDelta, TurnFinished
+from sophia_core.events import (
+    AttemptFailed,
+    BreakerChanged,
+    Event,
+    FailedOver,
+    LoginNeeded,
+    Notice,
+    ReasoningDelta,
+    StoreStateChanged,
+    TextDelta,
+    TurnFinished,
+)
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -99,7 +110,11 @@ class Log:
         if isinstance(event, Notice):
             level = values.pop("level")
             values["text"] = event.text
-        elif isinstance(event, AttemptFailed) or (isinstance(event, TurnFinished) and event.error):
+        elif (
+            isinstance(event, AttemptFailed | FailedOver | LoginNeeded)
+            or (isinstance(event, TurnFinished) and event.error)
+            or (isinstance(event, BreakerChanged) and event.state == "open")
+        ):
             level = "warning"
         elif isinstance(event, StoreStateChanged) and event.state in ("full", "failed"):
             level = "error"

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from backend_client.types import Provider
 
 
+AUTO = "auto"
+
+
 @dataclass(frozen=True, slots=True)
 class OfferedModel:
     """A model that can be chosen with `/model`."""
@@ -46,9 +49,13 @@ class Models:
 
     @command("model.use", slash="model")
     async def use(self, provider: str, model: str | None = None) -> str:
-        """Let this provider (and this model of it) answer from now on."""
+        """Let this provider (and this model of it) answer from now on, and no other; `auto` lets all of them again."""
+        if provider == AUTO:
+            self._current.provider, self._current.model = None, model
+            return f"The best provider that can be reached answers from now on{f' with {model}' if model else ''}."
         names = [each.name for each in self._providers]
         if provider not in names:
-            raise CommandError(f"There is no provider {provider!r}.", f"Known: {', '.join(names)}.")
+            known = ", ".join(names) + (f", and {AUTO} for all of them" if len(names) > 1 else "")
+            raise CommandError(f"There is no provider {provider!r}.", f"Known: {known}.")
         self._current.provider, self._current.model = provider, model
         return f"{provider} answers from now on{f' with {model}' if model else ''}."

@@ -10,26 +10,37 @@ from typing import TYPE_CHECKING
 
 from backend_client import BackendClient
 from backend_client.download import download
+from backend_client.fleet import CostCap, Resilience
+from backend_client.happenings import Happening
+from backend_client.probe import list_models
 from backend_client.transport import HttpTransport, Transport
-from backend_client.types import Attempt, Endpoint, ModelCard, Provider, StaticEndpoint
+from backend_client.types import Endpoint, ModelCard, Provider, StaticEndpoint
 from local_store import StorePaths
+from sophia_core.chat.branches import Branches
+from sophia_core.chat.cache import Cache
 from sophia_core.chat.chat import Chat
 from sophia_core.chat.drafts import Drafts
 from sophia_core.chat.sessions import Sessions
 from sophia_core.commands import Registry
 from sophia_core.degradation import Degradation
-from sophia_core.events import AttemptFailed, Bus, EmbeddedProgressed, Notice
+from sophia_core.events import Bus, EmbeddedProgressed, Notice
+from sophia_core.login import Login
 from sophia_core.logs import Log, correlation, new_request_id
 from sophia_core.models import Models
-from sophia_core.providers import build_providers, context_window, missing_keys
+from sophia_core.outbox import Outbox
+from sophia_core.providers import build_providers, missing_keys
+from sophia_core.routes import Routes
+from sophia_core.spending import Spending
 from sophia_core.state import Current
+from sophia_core.telling import events_of
 from sophia_core.vault import Vault
 
 if TYPE_CHECKING:
+    from backend_client.routing import Ranked
     from sophia_core.embedded import EmbeddedServer, Progress
     from sophia_core.settings import Loaded
 
-COMMAND_OWNERS: tuple[type, ...] = (Chat, Sessions, Models, Vault)
+COMMAND_OWNERS: tuple[type, ...] = (Chat, Branches, Cache, Outbox, Sessions, Models, Routes, Login, Vault)
 """The classes whose commands work without a screen."""
 
 
@@ -46,9 +57,6 @@ class Runtime:
         self.settings, self.paths = settings, paths
         self.bus, self.registry, self.current = Bus(), Registry(), Current()
         self.embedded = None if loaded.server_named or settings.base_url else self._build_embedded()
-        self.providers = build_providers(settings, self._env, self.embedded, self._list_models)
-        self.client = BackendClient(self.providers, transport=self._transport, on_attempt=self._attempted)
-        self.degradation = Degradation(self.bus, [provider.name for provider in self.providers])
         secret = settings.passphrase
         self.vault = Vault(
             StorePaths(paths.store_dir, paths.device_dir),
@@ -56,11 +64,26 @@ class Runtime:
             passphrase=secret.get_secret_value() if secret else None,
             allow_keyring=self._env.get("SOPHIA_NO_KEYRING", "") == "",
         )
-        self.chat = Chat(self.vault, self.client, self.bus, self.current, settings.chat, self._window)
+        self.login = Login(self.vault, self._transport, settings, self.bus, self._env)
+        self.providers = build_providers(settings, self._env, self.embedded, self._list_models, self.login.auth_for)
+        self.client = BackendClient(
+            self.providers,
+            transport=self._transport,
+            policy=Resilience(region=settings.routing.region),
+            cap=CostCap(settings.routing.daily_cap_usd),
+            hook=self._happened,
+        )
+        self.degradation = Degradation(self.bus, self.providers, self._route)
+        self.chat = Chat(self.vault, self.client, self.bus, self.current, settings.chat)
+        self.branches = Branches(self.vault, self.bus, self.current, lambda: self.chat.busy)
+        self.outbox = Outbox(self.vault, self.chat, self.bus)
         self.sessions = Sessions(self.vault, self.bus, self.current)
         self.drafts = Drafts(self.vault)
         self.models = Models(self.client, self.providers, self.bus, self.current)
-        for owner in (self.chat, self.sessions, self.models, self.vault):
+        self.routes = Routes(self.client, self.current)
+        self.spending = Spending(self.vault, self.client.cap)
+        questions = (self.chat, self.branches, self.chat.cache, self.outbox, self.sessions)
+        for owner in (*questions, self.models, self.routes, self.login, self.vault):
             self.registry.collect(owner)
         self.log: Log | None = None
         self._warming: asyncio.Task[None] | None = None
@@ -82,26 +105,21 @@ class Runtime:
     def _progressed(self, progress: Progress) -> None:
         self.bus.publish(EmbeddedProgressed(progress.stage, progress.fraction, progress.detail))
 
-    def _attempted(self, attempt: Attempt) -> None:
-        if attempt.error is not None:
-            wait = attempt.retry_in_s
-            event = AttemptFailed(
-                attempt.request_id, attempt.provider, attempt.attempt, str(attempt.error), wait is not None, wait or 0.0
-            )
+    def _happened(self, happening: Happening) -> None:
+        for event in events_of(happening):
             self.bus.publish(event)
 
-    def _window(self) -> int | None:
-        return context_window(self.provider)
+    def _route(self) -> tuple[Ranked, ...]:
+        return self.client.explain(provider=self.current.provider)
 
     @property
     def provider(self) -> Provider:
-        """The provider that the next question goes to."""
-        chosen = (each for each in self.providers if each.name == self.current.provider)
-        return next(chosen, self.providers[0])
+        """The provider that the next question goes to, as far as is known now."""
+        first = self._route()[0].provider
+        return next(each for each in self.providers if each.name == first)
 
-    async def _list_models(self, endpoint: Endpoint) -> list[ModelCard]:
-        probe = Provider(name=self.providers[0].name, source=StaticEndpoint(endpoint))
-        return await BackendClient([probe], transport=self._transport).models(probe.name)
+    async def _list_models(self, name: str, endpoint: Endpoint) -> list[ModelCard]:
+        return await list_models(Provider(name, StaticEndpoint(endpoint)), self._transport)
 
     async def start(self, *, create: bool = True) -> None:
         """Opens the log and the store and tells what was wrong with the settings. Does not raise for any of them."""
@@ -109,16 +127,32 @@ class Runtime:
         self.log = log
         self.bus.subscribe(log)
         self.bus.subscribe(self.degradation)
+        self.bus.subscribe(self.spending)
         if log.problem:
             self.bus.publish(Notice("warning", log.problem, "SOPHIA goes on without a log."))
         for problem in self._loaded.problems:
             self.bus.publish(Notice("warning", f"{problem.where}: {problem.message}", problem.fix))
-        for name, variable in missing_keys(self.settings, self._env):
-            self.bus.publish(Notice("warning", f"{name}: {variable} is not set.", f"export {variable}=… and restart."))
         await self.vault.open(create=create)
+        await self._tell_missing_keys()
 
-    def prewarm(self) -> None:
-        """Loads the embedded model in the background when it is the one that will answer."""
+    async def _tell_missing_keys(self) -> None:
+        missing = missing_keys(self.settings, self._env)
+        if not missing or self.vault.store is None:
+            return
+        kept = {each.provider for each in await self.login.status() if each.how == "key"}
+        for name, variable in (each for each in missing if each[0] not in kept):
+            hint = f"export {variable}=… and restart, or keep it: sophia login {name} --with-token"
+            self.bus.publish(Notice("warning", f"{name}: {variable} is not set.", hint))
+
+    def attend(self) -> None:
+        """A person is here: what nobody could be reached for waits, and what broke off is offered to be gone on with.
+
+        Watches over the servers from now on, delivers what waits, and loads the embedded model when it will answer.
+        """
+        self.chat.queue_when_offline = self.chat.offer_continue = True
+        self.outbox.start()
+        if self.settings.routing.probe and len(self.providers) > (self.embedded is not None):
+            self.client.start()
         if self.embedded and self.settings.embedded.prewarm and self.provider.source is self.embedded:
             self._warming = self.embedded.warm(self.settings.chat.system_prompt)
 
@@ -134,13 +168,16 @@ class Runtime:
 
     async def close(self) -> None:
         """Stops what runs, keeps what has arrived, and closes everything."""
+        await self.outbox.close()
         await self.chat.close()
         if self._warming:
             self._warming.cancel()
             await asyncio.wait([self._warming])
         if self.embedded:
             await self.embedded.stop()
+        await self.login.aclose()
         await self.client.aclose()
+        await self.spending.close()
         await self.vault.close()
         if self.log:
             self.log.close()

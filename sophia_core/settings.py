@@ -22,6 +22,7 @@ from sophia_core.first_look import THEME
 from sophia_core.paths import Paths, resolve_paths
 
 SYSTEM_PROMPT = "You are SOPHIA, a helpful assistant in a terminal. Answer briefly and clearly, in Markdown."
+SCOPES = ("openid", "profile", "offline_access")
 SECRETS = frozenset({"api_key", "passphrase"})
 Positive = Annotated[float, Field(gt=0)]
 
@@ -50,7 +51,14 @@ class ProviderSettings(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$", description="What the status bar calls it.")
     base_url: Address = Field(description="Where it answers, usually ending in `/v1`.")
     model: str | None = Field(None, description="The model to ask for; the first one it offers when empty.")
+    models: tuple[str, ...] = Field((), description="Further models it may be asked for.")
+    kind: Literal["openai", "vllm", "llamacpp", "openrouter"] | None = Field(
+        None, description="Which server it is; found out when empty."
+    )
     api_key_env: str | None = Field(None, description="The environment variable that holds its API key.")
+    issuer: Address | None = Field(None, description="Where people sign in for it (OpenID Connect): `sophia login`.")
+    client_id: str = Field("sophia", min_length=1, max_length=256, description="What the sign-in server knows us as.")
+    scopes: tuple[str, ...] = Field(SCOPES, description="What to ask for when signing in.")
     context_window: int | None = Field(None, gt=0, description="Tokens the model can read; asked for when empty.")
     price_prompt: float | None = Field(None, ge=0, description="USD per million tokens read.")
     price_completion: float | None = Field(None, ge=0, description="USD per million tokens written.")
@@ -59,6 +67,15 @@ class ProviderSettings(Section):
     idle_timeout: Positive = Field(60.0, description="Seconds a stream may stay silent.")
     total_timeout: Positive = Field(1800.0, description="Seconds for a whole answer.")
     max_attempts: int = Field(3, ge=1, le=10, description="Tries before the first token arrives.")
+    max_concurrent: int = Field(16, ge=1, le=1000, description="Requests in flight at once; more wait in line.")
+    capabilities: tuple[Literal["chat", "tools", "vision", "embeddings"], ...] = Field(
+        ("chat", "tools"), description="What it can do: chat, tools, vision, embeddings."
+    )
+    tier: int | None = Field(
+        None, ge=0, le=9, description="Asked only when no lower tier can answer; 0, or 1 where answers cost money."
+    )
+    region: str = Field("", max_length=64, description="Where it stands; the same region is preferred.")
+    paid: bool | None = Field(None, description="Whether answers cost money; guessed from price and address if empty.")
 
 
 class EmbeddedSettings(Section):
@@ -71,12 +88,25 @@ class EmbeddedSettings(Section):
     prewarm: bool = Field(True, description="Load the model after the first paint, before the first question.")
 
 
+class RoutingSettings(Section):
+    """Which provider answers, when there are several."""
+
+    region: str = Field("", max_length=64, description="Where you are; providers there are preferred.")
+    daily_cap_usd: float | None = Field(
+        5.0, ge=0, description="The most that paid providers may cost a day, in USD; 0 asks none of them."
+    )
+    embedded_fallback: bool = Field(True, description="Let the model on this machine answer when no server can.")
+    probe: bool = Field(True, description="Ask providers that are out whether they are back, and how busy they are.")
+
+
 class ChatSettings(Section):
     """How questions are asked."""
 
     system_prompt: str = Field(SYSTEM_PROMPT, description="What every conversation starts with.")
     temperature: float | None = Field(None, ge=0, le=2, description="The server's own when empty.")
     max_tokens: int | None = Field(None, gt=0, description="The longest answer, in tokens.")
+    cache: bool = Field(False, description="Give the same answer to the same conversation again, and say so.")
+    cache_hours: Positive = Field(24.0, description="How long a kept answer is given.")
 
 
 class ScreenSettings(Section):
@@ -111,6 +141,7 @@ class Settings(BaseSettings):
     )
     keys: dict[str, str] = Field({}, description='Other keys for commands: `"chat.stop" = "ctrl+x"`.')
     embedded: EmbeddedSettings = EmbeddedSettings()
+    routing: RoutingSettings = RoutingSettings()
     chat: ChatSettings = ChatSettings()
     screen: ScreenSettings = ScreenSettings()
     log: LogSettings = LogSettings()
@@ -172,7 +203,15 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 _TABLES = frozenset(
-    {"sophia_providers", "sophia_keys", "sophia_embedded", "sophia_chat", "sophia_screen", "sophia_log"}
+    {
+        "sophia_providers",
+        "sophia_keys",
+        "sophia_embedded",
+        "sophia_routing",
+        "sophia_chat",
+        "sophia_screen",
+        "sophia_log",
+    }
 )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from local_store.errors import Locked, StoreError, WrongKey
+from local_store.errors import Locked, NotFound, StoreError, WrongKey, WrongState
 from sophia_core.commands import CommandError, command
 from sophia_core.events import Bus, KeysChanged, Notice, StoreState, StoreStateChanged
 
@@ -140,6 +140,8 @@ class Vault:
         while self._kept:
             try:
                 await self._kept[0]()
+            except (NotFound, WrongState):
+                pass  # its session was deleted meanwhile: there is nothing left to write to
             except StoreError:
                 return
             del self._kept[0]

@@ -20,6 +20,7 @@ from sophia_tui.bindings import WORTH_KNOWING, all_declarations, default_binding
 from sophia_tui.completions import complete
 from sophia_tui.dialogs import Dialogs
 from sophia_tui.dispatcher import Dispatcher
+from sophia_tui.guiding import Guiding
 from sophia_tui.looks import Looks
 from sophia_tui.panes.chat import ChatPane
 from sophia_tui.panes.coming import COMING, ComingPane
@@ -73,8 +74,9 @@ class SophiaApp(App[int]):
         self.ascii_only = look.ascii_only or not speaks_utf8(os.environ)
         self.set_class(self.ascii_only, "-ascii")
         self.dispatcher = Dispatcher(self)
-        self.feed, self.dialogs = SessionFeed(self), Dialogs(self)
+        self.feed, self.dialogs, self.guiding = SessionFeed(self), Dialogs(self), Guiding(self)
         self.warmed = False
+        self.rehearsing = False
         self.unsent: tuple[str | None, str] | None = None
 
     def get_default_screen(self) -> Screen[None]:

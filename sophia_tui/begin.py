@@ -24,12 +24,14 @@ async def begin(app: SophiaApp, load: Callable[[], Loaded], transport: Transport
     """Reads the settings in a thread, connects the app to a runtime, and starts it. One can type all the while."""
     app.loaded = await asyncio.to_thread(load)
     _connect(app, Runtime(app.loaded, transport=transport))
+    if app.rehearsing:
+        app.chat.standing.say("chaos", "A rehearsal: faults are injected in front of every server.", "warning")
     await app.runtime.start()
     if app.runtime.vault.recovered and app.runtime.current.session_id is None:
         app.dispatcher.start("session.latest")
     await app.looks.load_rest(app)
     app.dialogs.tell_mistakes()
-    app.runtime.prewarm()
+    app.runtime.attend()
     calm_collector()
 
 
@@ -37,6 +39,7 @@ def _connect(app: SophiaApp, runtime: Runtime) -> None:
     app.runtime = runtime
     runtime.registry.collect(ScreenCommands(app))
     runtime.vault.asker = Asking(app)
+    runtime.login.guide = app.guiding
     app.keys = keymap_of(app.loaded.settings.keys, app.specs)
     app.set_keymap({name: ",".join(keys) for name, keys in app.keys.bindings.items()})
     app.status.values = at_first(runtime, app.keys)

@@ -123,6 +123,8 @@ class Dispatcher:
             if typed is not None:
                 self._app.chat.prompt.accepted(typed)
             self._show(name, result)
+        finally:
+            self._app.guiding.over()
 
     def _show(self, name: str, result: object) -> None:
         if isinstance(result, str):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from sophia_core.present import ago
 from sophia_core.sanitize import one_line
 from sophia_tui.transcript import Entry
 
@@ -17,22 +19,31 @@ ENDINGS = {
     "partial": "cut short; /continue goes on",
     "failed": "failed; Ctrl+R asks again",
     "streaming": "being answered by another SOPHIA",
+    "queued": "sent by itself when somebody can be reached; /outbox shows it",
+    "dead": "could not be delivered; /outbox shows why and tries again",
 }
 
 
 def footer_of(message: Message) -> str:
     """The footer of an answer from the store."""
     usage = message.usage
-    parts = _who(message.provider, message.model)
+    parts = _who(message.provider, message.model) + _cached(message.cached_at)
     if usage:
         parts.append(f"{usage.prompt_tokens}+{usage.completion_tokens} tokens")
         parts += [_cost(usage.cost_usd)] if usage.cost_usd else []
-    return _ended(parts, message.status, message.finish_reason, message.error, "")
+    return _ended(parts, standing_of(message), message.finish_reason, message.error, "")
+
+
+def standing_of(message: Message) -> str:
+    """How a message stands: its status, or that of its letter in the outbox."""
+    if message.queued is None:
+        return message.status
+    return "dead" if message.queued == "dead" else "queued"
 
 
 def footer_of_turn(turn: TurnFinished) -> str:
     """The footer of an answer that has just ended."""
-    parts = _who(turn.provider, turn.model)
+    parts = _who(turn.provider, turn.model) + _cached(turn.cached_at)
     if turn.completion_tokens is not None:
         parts.append(f"{turn.prompt_tokens}+{turn.completion_tokens} tokens")
         writing = turn.duration_s - (turn.first_token_s or 0.0)
@@ -56,10 +67,18 @@ def _ended(parts: list[str], status: str, reason: str | None, error: str | None,
         parts.append("reached its length limit; /continue goes on")
     elif reason not in (None, "stop"):
         parts.append(one_line(str(reason), 40))
-    if error and status in ("failed", "partial"):
+    if error and status in ("failed", "partial", "queued", "dead"):
         parts.append(one_line(error, 200))
-        parts += [one_line(hint, 200)] if hint else []
+        parts += [one_line(hint, 200)] if hint and status in ("failed", "partial") else []
     return " · ".join(parts)
+
+
+def _cached(at_ms: int | None) -> list[str]:
+    """That it was not asked for again, and how old it is."""
+    if at_ms is None:
+        return []
+    age = ago(at_ms, int(time.time() * 1000))
+    return ["cached just now" if age == "now" else f"cached {age} ago" if age[-1] in "mhd" else f"cached on {age}"]
 
 
 def _cost(usd: float | None) -> str:
@@ -74,7 +93,7 @@ def entry_of(message: Message, branch: tuple[int, int] | None, text: str, reason
         role="assistant" if answer else "user",
         text=text,
         reasoning=reasoning,
-        status=message.status,
+        status=standing_of(message),
         label="SOPHIA" if answer else "You",
         footer=footer_of(message) if answer else "",
         branch=branch,

@@ -13,13 +13,17 @@ from textual.css.query import NoMatches
 from sophia_core.events import (
     AttemptFailed,
     Event,
+    FailedOver,
     KeysChanged,
+    LoginNeeded,
     Notice,
+    OutboxChanged,
     ReasoningDelta,
     SessionChanged,
     SessionsChanged,
     StoreStateChanged,
     TextDelta,
+    TokenRenewed,
     TurnStarted,
 )
 from sophia_core.sanitize import one_line
@@ -59,13 +63,22 @@ class Listener:
         match event:
             case Notice():
                 app.dispatcher.notice(event.level, event.text, event.hint)
-            case AttemptFailed() if event.retrying:
+            case AttemptFailed() if event.retrying and event.wait_s > 0:
                 app.dispatcher.retrying(event.error, event.wait_s)
             case SessionChanged():
                 app.feed.show(event.session_id)
             case SessionsChanged():
                 app.feed.refresh()
-            case TurnStarted():
+            case FailedOver():
+                text = f"{event.failed} cannot answer: {event.reason}"
+                app.dispatcher.notice("info", one_line(text, 300), f"{event.provider} is asked instead.")
+            case OutboxChanged():
+                self._outbox(event)
+            case LoginNeeded():
+                app.chat.standing.say(f"login {event.provider}", f"{event.provider} wants you to sign in · /login")
+            case TokenRenewed(ok=True):
+                app.chat.standing.clear(f"login {event.provider}")
+            case TurnStarted() if not event.delivered:
                 app.feed.asked(event.session_id)
             case StoreStateChanged():
                 self._store(event)
@@ -78,6 +91,16 @@ class Listener:
         if live and now - self._told_speed >= 1.0:
             self._told_speed = now
             self._app.status.values = replace(self._app.status.values, tokens_per_s=live.speed.tokens_per_s)
+
+    def _outbox(self, event: OutboxChanged) -> None:
+        standing = self._app.chat.standing
+        parts = [f"{event.waiting} waiting to be sent"] if event.waiting else []
+        parts += [f"{event.dead} could not be delivered"] if event.dead else []
+        if parts:
+            words = f"Questions: {', '.join(parts)} · /outbox shows them"
+            standing.say("outbox", words, "warning" if event.dead else "info")
+        else:
+            standing.clear("outbox")
 
     def _keys(self, event: KeysChanged) -> None:
         standing = self._app.chat.standing

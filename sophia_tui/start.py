@@ -13,12 +13,14 @@ from sophia_tui.app import SophiaApp
 from sophia_tui.terminal import tell_alt_enter
 
 if TYPE_CHECKING:
+    from backend_client.chaos_profile import ChaosProfile
+    from backend_client.transport import Transport
     from sophia_core.settings import Loaded
 
 
-def run() -> int:
-    """Runs the app until the person leaves; returns the exit code."""
-    return asyncio.run(_run())
+def run(chaos: ChaosProfile | None = None) -> int:
+    """Runs the app until the person leaves; returns the exit code. `chaos` puts faults in front of every server."""
+    return asyncio.run(_run(chaos))
 
 
 def _load() -> Loaded:
@@ -36,11 +38,21 @@ async def close(app: SophiaApp) -> None:
     await app.runtime.close()
 
 
-async def _run() -> int:
+def _rehearsal(chaos: ChaosProfile | None) -> Transport | None:
+    if chaos is None:
+        return None
+    from backend_client.chaos import ChaosTransport
+    from backend_client.transport import HttpTransport
+
+    return ChaosTransport(HttpTransport(), chaos)
+
+
+async def _run(chaos: ChaosProfile | None) -> int:
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     tell_alt_enter()
     look = first_look()
-    app = SophiaApp(look, _load)
+    app = SophiaApp(look, _load, transport=_rehearsal(chaos))
+    app.rehearsing = chaos is not None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         # A closed terminal or a shutdown is a way to leave like any other: what is streaming is kept.

@@ -58,9 +58,10 @@ class TurnView:
             known = {entry.id for entry in self._transcript.entries}
             if event.question_id not in known:
                 self._transcript.append(self.live.question())
-            if event.answer_id not in known:
+            if event.answer_id not in known or event.delivered:
                 self._transcript.begin(self.live.entry())
-            self._transcript.follow()
+            if not event.delivered:
+                self._transcript.follow()
 
     def text(self, event: TextDelta) -> None:
         if self.live and self.live.started.answer_id == event.answer_id:

@@ -1,32 +1,40 @@
-"""Chat: ask, stop, ask again, and walk between the branches that this makes."""
+"""Chat: ask, stop, ask again, go on; and deliver what had to wait."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
-from backend_client.types import ChatMessage, ChatRequest
 from local_store.errors import NotFound, StoreError
-from sophia_core.chat.history import CONTINUE, build_messages, fit, title_of
-from sophia_core.chat.turn import Backend, Exchange, run_turn
-from sophia_core.commands import CommandError, command
-from sophia_core.events import Bus, Notice, SessionChanged, SessionsChanged, TurnFinished, TurnStarted
-from sophia_core.logs import correlation, new_request_id, traceparent
+from sophia_core.chat import letters, splice
+from sophia_core.chat.asking import Asking, Question
+from sophia_core.chat.branches import find_message, last_message
+from sophia_core.chat.cache import Cache
+from sophia_core.chat.floor import Floor
+from sophia_core.chat.history import build_messages, title_of
+from sophia_core.chat.turn import Backend, Defer, Exchange, Write
+from sophia_core.commands import CommandDisabled, CommandError, command
+from sophia_core.events import Bus, Event, Notice, RouteChosen, SessionChanged, TurnFinished, TurnStarted
+from sophia_core.logs import correlation, new_request_id
 from sophia_core.state import Current
 from sophia_core.vault import Vault
 
 if TYPE_CHECKING:
-    from local_store import Message, Store
+    from backend_client.errors import BackendError
+    from local_store import Letter, Message, Store
     from sophia_core.settings import ChatSettings
 
-RESERVE_TOKENS = 1024
-"""Room left for the answer when the history is fitted to a context window."""
+STREAMING = "an answer is streaming; stop it first"
 
 
 class Chat:
-    """The commands of the conversation. One answer streams at a time."""
+    """The commands of the conversation. One answer streams at a time.
+
+    With `queue_when_offline` a question that nobody can be reached for waits in the outbox instead of failing.
+    `offer_continue` says how to go on after an answer broke off. `cache` overrides the setting of that name.
+    """
 
     def __init__(
         self,
@@ -35,88 +43,126 @@ class Chat:
         bus: Bus,
         current: Current,
         settings: ChatSettings,
-        context_window: Callable[[], int | None],
+        *,
+        queue_when_offline: bool = False,
+        offer_continue: bool = False,
+        cache: bool | None = None,
     ) -> None:
-        self._vault, self._backend, self._bus, self._current = vault, backend, bus, current
-        self._settings, self._context_window = settings, context_window
-        self._turn: asyncio.Task[TurnFinished] | None = None
-        self._starting = False
+        self._vault, self._bus, self._current, self._settings = vault, bus, current, settings
+        self.queue_when_offline, self.offer_continue = queue_when_offline, offer_continue
+        self.cache = Cache(vault, enabled=settings.cache if cache is None else cache, hours=settings.cache_hours)
+        self._floor = Floor()
+        self._asking = Asking(vault, backend, bus, settings, self.cache, self._floor)
+        self.stopped = False
+        """Whether a person stopped the last answer."""
 
     @property
     def busy(self) -> bool:
         """Whether an answer is being asked for or is streaming."""
-        return self._starting or (self._turn is not None and not self._turn.done())
+        return self._floor.busy
 
     def _idle(self) -> str | None:
-        return "an answer is streaming; stop it first" if self.busy else None
+        return STREAMING if self.busy and not self._floor.gives_way else None
 
     def _streaming(self) -> str | None:
         return None if self.busy else "nothing is streaming"
 
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        """Taken before the first wait, so that a second question cannot slip in while the store opens."""
-        self._starting = True
-        try:
+    @asynccontextmanager
+    async def _asked_by_a_person(self) -> AsyncGenerator[None, None]:
+        """The floor, taken before the first other wait, so that a second question cannot slip in."""
+        await self._floor.make_room()
+        if self.busy:
+            raise CommandDisabled(f"Nothing can be asked now: {STREAMING}.")
+        with self._floor.taken():
+            self.stopped = False
             yield
-        finally:
-            self._starting = False
 
     @command("chat.send", slash="ask", enabled=_idle)
-    async def send(self, text: str, *, session: str | None = None) -> TurnFinished:
-        """Ask something."""
+    async def send(self, text: str, *, session: str | None = None, fresh: bool = False) -> TurnFinished:
+        """Ask something; `fresh=true` asks even where the answer is remembered."""
         if not text.strip():
             raise CommandError("There is nothing to ask.", "Type a question first.")
-        with self._one_at_a_time():
+        async with self._asked_by_a_person():
             store, session_id = await self._begin(session)
             path = await store.messages.path(session_id) if session_id else []
             parent = path[-1].id if path else None
-            return await self._ask(store, session_id, parent, text, path)
+            return await self._ask(store, session_id, parent, text, path, fresh=fresh)
 
     @command("chat.edit", enabled=_idle)
     async def edit(self, message: str, text: str) -> TurnFinished:
         """Ask an earlier question again in other words; the old branch is kept."""
-        with self._one_at_a_time():
+        async with self._asked_by_a_person():
             store, question = await self._message(message, "user")
+            waiting = await letters.letters_of(store, question.id)
             path = await store.messages.path(question.session_id, question.id)
-            return await self._ask(store, question.session_id, question.parent_id, text, path[:-1], branched=True)
+            return await self._ask(
+                store, question.session_id, question.parent_id, text, path[:-1], branched=True, instead_of=waiting
+            )
 
     @command("chat.regenerate", keys=("ctrl+r",), slash="again", enabled=_idle)
     async def regenerate(self, message: str | None = None) -> TurnFinished:
         """Answer the last question once more; the old answer is kept as a branch."""
-        with self._one_at_a_time():
+        async with self._asked_by_a_person():
             store, answer = await self._message(message, "assistant")
-            return await self._answer_again(store, answer, prefix="")
+            return await self._answer_again(store, answer)
 
     @command("chat.continue", slash="continue", enabled=_idle)
     async def continue_answer(self, message: str | None = None) -> TurnFinished:
         """Go on with an answer that stopped short."""
-        with self._one_at_a_time():
+        async with self._asked_by_a_person():
             store, answer = await self._message(message, "assistant")
-            if answer.status == "complete" and answer.finish_reason != "length":
-                raise CommandError("This answer is whole.", "Ctrl+R asks for another one.")
-            return await self._answer_again(store, answer, prefix=answer.text)
+            answer = await splice.resumable(store, answer)
+            return await self._answer_again(store, answer, prefix=answer.text if answer.text.strip() else "")
 
     @command("chat.stop", slash="stop", enabled=_streaming)
     async def stop(self) -> None:
         """Stop the answer; what has arrived is kept."""
-        if self._turn is not None and not self._turn.done():
-            self._turn.cancel()
-            await asyncio.wait([self._turn])
-
-    @command("branch.next", keys=("alt+right",), slash="next")
-    async def next_branch(self, message: str | None = None) -> None:
-        """Show the next version of a message."""
-        await self._step(message, 1)
-
-    @command("branch.previous", keys=("alt+left",), slash="previous")
-    async def previous_branch(self, message: str | None = None) -> None:
-        """Show the version of a message before this one."""
-        await self._step(message, -1)
+        self.stopped = True
+        await self._floor.stop()
 
     async def close(self) -> None:
         """Stops a running answer and waits until what has arrived is kept."""
-        await self.stop()
+        await self._floor.stop()
+
+    async def idle(self) -> None:
+        """Waits until no answer is being asked for or is streaming."""
+        await self._floor.free()
+
+    async def deliver(self, letter: Letter, defer: Defer) -> TurnFinished | None:
+        """Asks a claimed question that waited; None when an answer is streaming already.
+
+        Nobody is taken to another session, and until somebody begins to answer a person may ask something else first.
+        Raises StoreError, such as WrongState for a letter whose answer has something already.
+        """
+        if self.busy:
+            return None
+        with self._floor.taken(gives_way=True):
+            self.stopped = False
+            store = await self._vault.get()
+            path = await store.messages.path(letter.session_id, letter.question_id)
+            request_id = new_request_id()
+            correlation.set(request_id)
+            await store.turns.reopen(letter.id, request_id)
+            exchange = Exchange(letter.session_id, letter.id, request_id)
+            messages = build_messages(path, self._settings.system_prompt)
+            question = Question(exchange, messages, letter.provider, letter.model, defer=defer)
+            self._bus.publish(
+                TurnStarted(
+                    letter.session_id, letter.question_id, letter.id, request_id, letter.question, delivered=True
+                )
+            )
+            return await self._delivered(store, question)
+
+    async def _delivered(self, store: Store, question: Question) -> TurnFinished:
+        def listen(event: Event) -> None:
+            if isinstance(event, RouteChosen) and event.answer_id == question.exchange.answer_id:
+                self._floor.stay()
+
+        unsubscribe = self._bus.subscribe(listen)
+        try:
+            return await self._run(store, question)
+        finally:
+            unsubscribe()
 
     async def _begin(self, session: str | None) -> tuple[Store, str | None]:
         store = await self._vault.get()
@@ -130,7 +176,8 @@ class Chat:
     async def _message(self, message: str | None, role: str) -> tuple[Store, Message]:
         """The message of this id, or the last of the role in the shown branch."""
         store = await self._vault.get()
-        found = await self._find(store, message) if message else await self._last(store, role)
+        session_id = self._current.session_id
+        found = await find_message(store, message) if message else await last_message(store, session_id, role)
         if found.role != role:
             raise CommandError(f"That message is not {'a question' if role == 'user' else 'an answer'}.")
         return store, found
@@ -142,7 +189,10 @@ class Chat:
         parent: str | None,
         text: str,
         path: list[Message],
+        *,
         branched: bool = False,
+        fresh: bool = False,
+        instead_of: list[Letter] | None = None,
     ) -> TurnFinished:
         request_id = correlation.get() or new_request_id()
         try:
@@ -151,84 +201,83 @@ class Chat:
             turn = await store.turns.begin(session_id, parent, text, request_id=request_id)
         except StoreError as error:
             raise CommandError(f"The question cannot be saved: {error}", error.hint) from None
+        await letters.take_back(store, instead_of or [])
         if self._current.session_id != session_id or branched:
             self._current.session_id = session_id
             self._bus.publish(SessionChanged(session_id))
-        exchange = Exchange(session_id, turn.answer.id, request_id)
         messages = build_messages([*path, turn.question], self._settings.system_prompt)
         self._bus.publish(TurnStarted(session_id, turn.question.id, turn.answer.id, request_id, text))
-        return await self._run(store, exchange, messages)
+        exchange = Exchange(session_id, turn.answer.id, request_id)
+        return await self._run(
+            store,
+            Question(
+                exchange,
+                messages,
+                self._current.provider,
+                self._current.model,
+                fresh=fresh,
+                defer=self._queueing(store, exchange),
+            ),
+        )
 
-    async def _answer_again(self, store: Store, answer: Message, prefix: str) -> TurnFinished:
+    async def _answer_again(self, store: Store, answer: Message, prefix: str = "") -> TurnFinished:
         path = await store.messages.path(answer.session_id, answer.id)
         question = next((m for m in reversed(path[:-1]) if m.role == "user"), None)
         if question is None:
             raise CommandError("This answer has no question.", "Ask it again.")
+        waiting = await letters.letters_of(store, question.id)
         request_id = correlation.get() or new_request_id()
         try:
-            new = await store.turns.begin_answer(answer.session_id, question.id, request_id=request_id)
+            new = await store.turns.begin_answer(
+                answer.session_id, question.id, request_id=request_id, continues=answer.id if prefix else None
+            )
         except StoreError as error:
             raise CommandError(f"The answer cannot be saved: {error}", error.hint) from None
+        await letters.take_back(store, waiting)
         self._current.session_id = answer.session_id
         self._bus.publish(SessionChanged(answer.session_id))
-        shown = path if prefix else path[:-1]
-        messages = build_messages(shown, self._settings.system_prompt)
-        if prefix:
-            messages.append(ChatMessage("user", CONTINUE))
+        messages = build_messages(path if prefix else path[:-1], self._settings.system_prompt)
         self._bus.publish(TurnStarted(answer.session_id, question.id, new.id, request_id, question.text, prefix))
-        return await self._run(store, Exchange(answer.session_id, new.id, request_id, prefix), messages)
-
-    async def _run(self, store: Store, exchange: Exchange, messages: list[ChatMessage]) -> TurnFinished:
-        messages, dropped = fit(messages, self._context_window(), self._settings.max_tokens or RESERVE_TOKENS)
-        if dropped:
-            text = f"The {dropped} oldest messages do not fit this model and were not sent."
-            self._bus.publish(Notice("warning", text, "They are still in the session."))
-        request = ChatRequest(
-            messages=tuple(messages),
-            model=self._current.model,
-            temperature=self._settings.temperature,
-            max_tokens=self._settings.max_tokens,
-            request_id=exchange.request_id,
-            traceparent=traceparent(exchange.request_id),
+        exchange = Exchange(answer.session_id, new.id, request_id, prefix)
+        defer = None if prefix else self._queueing(store, exchange)
+        broke_off = prefix and answer.status in ("partial", "interrupted")
+        question_again = Question(
+            exchange,
+            messages,
+            self._current.provider,
+            self._current.model,
+            fresh=True,
+            defer=defer,
+            avoid=(answer.provider or "") if broke_off else "",
         )
-        work = run_turn(
-            exchange, request, self._backend, store, self._bus, provider=self._current.provider, keep=self._vault.keep
-        )
-        self._turn = asyncio.create_task(work, name=f"turn-{exchange.answer_id}")
+        return await self._run(store, question_again)
+
+    def _queueing(self, store: Store, exchange: Exchange) -> Defer | None:
+        """How this answer is put into the outbox, where questions are queued at all."""
+        if not self.queue_when_offline:
+            return None
+        provider, model = self._current.provider, self._current.model
+
+        def defer(problem: BackendError | None) -> Write | None:
+            if not letters.nobody_reached(problem):
+                return None
+            return partial(store.outbox.queue, exchange.answer_id, provider=provider, model=model, error=str(problem))
+
+        return defer
+
+    async def _run(self, store: Store, question: Question) -> TurnFinished:
+        finished = await self._asking.ask(store, question)
+        await self._offer(store, finished)
+        return finished
+
+    async def _offer(self, store: Store, finished: TurnFinished) -> None:
+        """Says once what can be done about an answer that broke off."""
+        if finished.status != "partial" or not self.offer_continue:
+            return
         try:
-            await asyncio.wait([self._turn])
-        except asyncio.CancelledError:
-            await self.stop()
-            raise
-        finally:
-            self._bus.publish(SessionsChanged())
-        return self._turn.result()
-
-    async def _step(self, message: str | None, by: int) -> None:
-        if self.busy:
-            raise CommandError("An answer is streaming.", "Stop it first, with Esc.")
-        store, shown = await self._message_or_last(message)
-        siblings = await store.messages.siblings(shown.id)
-        index = [sibling.id for sibling in siblings].index(shown.id) + by
-        if not 0 <= index < len(siblings):
-            raise CommandError("There is no other version in that direction.", "Ctrl+R makes a new answer.")
-        await store.messages.activate(siblings[index].id)
-        self._bus.publish(SessionChanged(shown.session_id))
-
-    async def _message_or_last(self, message: str | None) -> tuple[Store, Message]:
-        store = await self._vault.get()
-        return store, await self._find(store, message) if message else await self._last(store, "assistant")
-
-    @staticmethod
-    async def _find(store: Store, message: str) -> Message:
-        try:
-            return await store.messages.get(message)
-        except NotFound as error:
-            raise CommandError(f"There is no message {message!r}.", error.hint) from None
-
-    async def _last(self, store: Store, role: str) -> Message:
-        session_id = self._current.session_id
-        path = await store.messages.path(session_id) if session_id else []
-        if found := next((message for message in reversed(path) if message.role == role), None):
-            return found
-        raise CommandError("There is nothing here yet.", "Ask something first.")
+            await splice.resumable(store, await store.messages.get(finished.answer_id))
+            hint = "/continue goes on with it, Ctrl+R asks again."
+        except (CommandError, StoreError):
+            hint = splice.AGAIN
+        reason = (finished.error or "the stream ended early").rstrip(".")
+        self._bus.publish(Notice("warning", f"The answer broke off: {reason}.", hint))

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 CHARS_PER_TOKEN = 3.0
 """Deliberately low, so that the estimate errs towards leaving room; the server's own count is the truth."""
-CONTINUE = "Continue your last message exactly where it stops. Do not repeat any of it."
 
 
 def build_messages(path: Sequence[Message], system_prompt: str) -> list[ChatMessage]:
@@ -22,10 +21,12 @@ def build_messages(path: Sequence[Message], system_prompt: str) -> list[ChatMess
     return [*system, *said]
 
 
-def fit(messages: Sequence[ChatMessage], context_window: int | None, reserve: int) -> tuple[list[ChatMessage], int]:
+def fit(
+    messages: Sequence[ChatMessage], context_window: int | None, reserve: int, *, keep: int = 1
+) -> tuple[list[ChatMessage], int]:
     """Drops the oldest exchanges until the rest fits; returns what is left and how many messages were dropped.
 
-    The system prompt and the last message always stay: if those alone are too long, the server says so.
+    The system prompt and the last `keep` messages always stay: if those alone are too long, the server says so.
     `context_window` and `reserve` (room for the answer) are in tokens.
     """
     kept = list(messages)
@@ -35,11 +36,11 @@ def fit(messages: Sequence[ChatMessage], context_window: int | None, reserve: in
     first = 1 if kept and kept[0].role == "system" else 0
     total = sum(len(m.content) + 12 for m in kept)
     dropped = 0
-    while total > budget and len(kept) - first > 1:
+    while total > budget and len(kept) - first > keep:
         total -= len(kept[first].content) + 12
         del kept[first]
         dropped += 1
-        if len(kept) - first > 1 and kept[first].role == "assistant":
+        if len(kept) - first > keep and kept[first].role == "assistant":
             total -= len(kept[first].content) + 12
             del kept[first]
             dropped += 1

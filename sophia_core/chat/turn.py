@@ -8,7 +8,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from backend_client.errors import BackendError
 from backend_client.types import (
@@ -20,7 +21,7 @@ from backend_client.types import (
     ToolCallChunk,
     UsageChunk,
 )
-from local_store.errors import StoreError
+from local_store.errors import NotFound, StoreError, WrongState
 from local_store.types import Usage
 from sophia_core.chat.journal import Journal
 from sophia_core.events import (
@@ -40,6 +41,14 @@ if TYPE_CHECKING:
     from local_store import Store
 
 T = TypeVar("T")
+Write: TypeAlias = Callable[[], Coroutine[None, None, object]]
+"""Something to be written to the store, as often as it takes."""
+Keep: TypeAlias = Callable[[Write], None]
+"""Takes over a write that the store refused, to try it again."""
+Defer: TypeAlias = Callable[[BackendError | None], Write | None]
+"""How an answer that nobody has begun is put off, for this error (None: it was cancelled); None where it is not."""
+
+WAITS = "It is asked by itself as soon as somebody can be reached; /outbox lists what waits."
 
 
 class Backend(Protocol):
@@ -57,6 +66,8 @@ class Exchange:
     request_id: str
     prefix: str = ""
     """What the answer starts with when it continues an earlier one."""
+    cached_at: int | None = None
+    """When the answer was first given, where it comes from the cache."""
 
 
 @dataclass(slots=True)
@@ -74,6 +85,11 @@ class _Answer:
     usage: Usage | None = None
     first_token_s: float | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything of it has arrived from anybody."""
+        return self.provider is not None or self.first_token_s is not None or bool(self.tools)
+
 
 async def run_turn(
     exchange: Exchange,
@@ -84,109 +100,128 @@ async def run_turn(
     *,
     provider: str | None = None,
     clock: Callable[[], float] = time.monotonic,
-    keep: Callable[[Callable[[], Coroutine[None, None, object]]], None] | None = None,
+    keep: Keep | None = None,
+    defer: Defer | None = None,
 ) -> TurnFinished:
     """Streams the answer to its end and returns how it ended; errors of the backend end in its status.
 
     Cancelling the task that runs it is how a turn is stopped: the partial answer is kept, the status is `cancelled`,
     and the value is returned all the same. `keep` takes over a final write that the store refused, to try it again.
+    `defer` may have an answer that nobody has begun wait instead: the status is `queued` then.
     """
-    answer = _Answer(clock())
+    turn = _Turn(exchange, store, bus, clock, keep)
     status: TurnStatus = "complete"
     problem: BackendError | None = None
-
-    def trouble(error: StoreError) -> None:
-        bus.publish(StoreStateChanged("full", str(error), error.hint))
-
     try:
-        async with Journal(store, exchange.answer_id, trouble) as journal:
-            if exchange.prefix:
-                answer.parts.append(exchange.prefix)
-                journal.add(exchange.prefix)
-            async with aclosing(backend.stream(request, provider)) as stream:
-                async for chunk in stream:
-                    _take(chunk, answer, exchange.answer_id, journal, bus, clock)
+        await turn.read(backend.stream(request, provider))
     except asyncio.CancelledError:
         status = "cancelled"
     except BackendError as error:
         problem = error
-        status = "partial" if len(answer.parts) > bool(exchange.prefix) else "failed"
+        status = "partial" if len(turn.answer.parts) > bool(exchange.prefix) else "failed"
     except BaseException:
-        status = "failed"
-        await to_the_end(_finish(exchange, answer, status, problem, store, bus, clock, keep))
+        await to_the_end(turn.finish("failed", problem))
         raise
-    _show_tools(answer, exchange.answer_id, bus)
-    return await to_the_end(_finish(exchange, answer, status, problem, store, bus, clock, keep))
+    put_off = defer(problem) if defer and status in ("failed", "cancelled") and not turn.answer.begun else None
+    turn.show_tools()
+    return await to_the_end(turn.finish("queued" if put_off else status, problem, put_off))
 
 
-def _take(
-    chunk: Chunk, answer: _Answer, answer_id: str, journal: Journal, bus: Bus, clock: Callable[[], float]
-) -> None:
-    match chunk:
-        case TextChunk(text):
-            answer.first_token_s = answer.first_token_s or clock() - answer.started
-            answer.parts.append(text)
-            journal.add(text)
-            bus.publish(TextDelta(answer_id, text))
-        case ReasoningChunk(text):
-            answer.first_token_s = answer.first_token_s or clock() - answer.started
-            answer.reasoning.append(text)
-            journal.add(reasoning=text)
-            bus.publish(ReasoningDelta(answer_id, text))
-        case ToolCallChunk(index=index, name=name, arguments=arguments):
-            call = answer.tools.setdefault(index, [""])
-            call[0] = name or call[0]
-            call.append(arguments)
-        case UsageChunk():
-            answer.usage = Usage(
-                chunk.prompt_tokens,
-                chunk.completion_tokens,
-                chunk.reasoning_tokens,
-                chunk.cached_tokens,
-                chunk.cost_usd,
-            )
-        case Routed():
-            answer.provider, answer.model = chunk.provider, chunk.model
-            bus.publish(RouteChosen(answer_id, chunk.provider, chunk.model or "", chunk.attempt))
-        case FinishChunk(reason):
-            answer.finish_reason = reason
+class _Turn:
+    """One answer on its way into the store and onto the bus."""
 
+    def __init__(
+        self, exchange: Exchange, store: Store, bus: Bus, clock: Callable[[], float], keep: Keep | None
+    ) -> None:
+        self._exchange, self._store, self._bus, self._clock, self._keep = exchange, store, bus, clock, keep
+        self.answer = _Answer(clock())
 
-def _show_tools(answer: _Answer, answer_id: str, bus: Bus) -> None:
-    """No tools are offered to a model yet, so a call is shown to the person instead of being run."""
-    for index, (name, *pieces) in sorted(answer.tools.items()):
-        arguments = "".join(pieces)
-        bus.publish(ToolCalled(answer_id, index, name, arguments))
-        fence = "`" * max(3, _longest_run(arguments, "`") + 1)
-        gap = "\n\n" if answer.parts else ""
-        answer.parts.append(f"{gap}{fence}json\n{name} {arguments}\n{fence}\n")
-    if answer.tools:
-        bus.publish(Notice("warning", "The model asked for a tool. Tools are shown, not run."))
+    async def read(self, chunks: AsyncGenerator[Chunk, None]) -> None:
+        """Takes everything that comes, until the stream ends or fails."""
+        async with Journal(self._store, self._exchange.answer_id, self._trouble) as journal:
+            if self._exchange.prefix:
+                self.answer.parts.append(self._exchange.prefix)
+                journal.add(self._exchange.prefix)
+            async with aclosing(chunks) as stream:
+                async for chunk in stream:
+                    self._take(chunk, journal)
 
+    def _trouble(self, error: StoreError) -> None:
+        if isinstance(error, NotFound):
+            return
+        self._bus.publish(StoreStateChanged("full", str(error), error.hint))
 
-def _longest_run(text: str, char: str) -> int:
-    longest = run = 0
-    for each in text:
-        run = run + 1 if each == char else 0
-        longest = max(longest, run)
-    return longest
+    def _take(self, chunk: Chunk, journal: Journal) -> None:
+        answer, answer_id = self.answer, self._exchange.answer_id
+        match chunk:
+            case TextChunk(text):
+                self._time_first_token()
+                answer.parts.append(text)
+                journal.add(text)
+                self._bus.publish(TextDelta(answer_id, text))
+            case ReasoningChunk(text):
+                self._time_first_token()
+                answer.reasoning.append(text)
+                journal.add(reasoning=text)
+                self._bus.publish(ReasoningDelta(answer_id, text))
+            case ToolCallChunk(index=index, name=name, arguments=arguments):
+                call = answer.tools.setdefault(index, [""])
+                call[0] = name or call[0]
+                call.append(arguments)
+            case UsageChunk():
+                answer.usage = _usage(chunk)
+            case Routed():
+                answer.provider, answer.model = chunk.provider, chunk.model
+                route = RouteChosen(
+                    answer_id, chunk.provider, chunk.model or "", chunk.attempt, self._exchange.cached_at
+                )
+                self._bus.publish(route)
+            case FinishChunk(reason):
+                answer.finish_reason = reason
 
+    def _time_first_token(self) -> None:
+        if self.answer.first_token_s is None:
+            self.answer.first_token_s = self._clock() - self.answer.started
 
-async def _finish(
-    exchange: Exchange,
-    answer: _Answer,
-    status: TurnStatus,
-    problem: BackendError | None,
-    store: Store,
-    bus: Bus,
-    clock: Callable[[], float],
-    keep: Callable[[Callable[[], Coroutine[None, None, object]]], None] | None,
-) -> TurnFinished:
-    text = "".join(answer.parts)
+    def show_tools(self) -> None:
+        """No tools are offered to a model yet, so a call is shown to the person instead of being run."""
+        answer = self.answer
+        for index, (name, *pieces) in sorted(answer.tools.items()):
+            arguments = "".join(pieces)
+            self._bus.publish(ToolCalled(self._exchange.answer_id, index, name, arguments))
+            fence = "`" * max(3, _longest_run(arguments, "`") + 1)
+            gap = "\n\n" if answer.parts else ""
+            answer.parts.append(f"{gap}{fence}json\n{name} {arguments}\n{fence}\n")
+        if answer.tools:
+            answer.finish_reason = "tool_calls"  # whatever the server called it: such an answer is not prose
+            self._bus.publish(Notice("warning", "The model asked for a tool. Tools are shown, not run."))
 
-    def save() -> Coroutine[None, None, object]:
-        return store.turns.finish(
-            exchange.answer_id,
+    async def finish(
+        self, status: TurnStatus, problem: BackendError | None, put_off: Write | None = None
+    ) -> TurnFinished:
+        """Writes how the answer ended and says so; `put_off` is written in its place where it is to wait."""
+        text = "".join(self.answer.parts)
+        saved = await self._save(put_off or partial(self._write, text, status, problem))
+        finished = self._finished(text, status, problem, saved)
+        self._bus.publish(finished)
+        return finished
+
+    async def _save(self, write: Write) -> bool:
+        try:
+            await write()
+        except (NotFound, WrongState):  # its session was deleted meanwhile: trying again would never end
+            return False
+        except StoreError as error:
+            self._bus.publish(StoreStateChanged("full", str(error), error.hint))
+            if self._keep:
+                self._keep(write)
+            return False
+        return True
+
+    async def _write(self, text: str, status: TurnStatus, problem: BackendError | None) -> None:
+        answer = self.answer
+        await self._store.turns.finish(
+            self._exchange.answer_id,
             text=text,
             reasoning="".join(answer.reasoning),
             status="failed" if status == "queued" else status,
@@ -195,38 +230,46 @@ async def _finish(
             finish_reason=answer.finish_reason,
             error=str(problem) if problem else None,
             usage=answer.usage,
+            cached_at=self._exchange.cached_at,
         )
 
-    saved = True
-    try:
-        await save()
-    except StoreError as error:
-        saved = False
-        bus.publish(StoreStateChanged("full", str(error), error.hint))
-        if keep:
-            keep(save)
-    usage = answer.usage
-    finished = TurnFinished(
-        session_id=exchange.session_id,
-        answer_id=exchange.answer_id,
-        request_id=exchange.request_id,
-        text=text,
-        status=status,
-        provider=answer.provider,
-        model=answer.model,
-        finish_reason=answer.finish_reason,
-        error=str(problem) if problem else None,
-        hint=problem.hint if problem else None,
-        error_type=problem.error_type if problem else None,
-        prompt_tokens=usage.prompt_tokens if usage else None,
-        completion_tokens=usage.completion_tokens if usage else None,
-        cost_usd=usage.cost_usd if usage else None,
-        first_token_s=answer.first_token_s,
-        duration_s=clock() - answer.started,
-        saved=saved,
+    def _finished(self, text: str, status: TurnStatus, problem: BackendError | None, saved: bool) -> TurnFinished:
+        answer, usage = self.answer, self.answer.usage
+        hint = problem.hint if problem else None
+        return TurnFinished(
+            session_id=self._exchange.session_id,
+            answer_id=self._exchange.answer_id,
+            request_id=self._exchange.request_id,
+            text=text,
+            status=status,
+            provider=answer.provider,
+            model=answer.model,
+            finish_reason=answer.finish_reason,
+            error=str(problem) if problem else None,
+            hint=WAITS if status == "queued" else hint,
+            error_type=problem.error_type if problem else None,
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens if usage else None,
+            cost_usd=usage.cost_usd if usage else None,
+            first_token_s=answer.first_token_s,
+            duration_s=self._clock() - answer.started,
+            saved=saved,
+            cached_at=self._exchange.cached_at,
+        )
+
+
+def _usage(chunk: UsageChunk) -> Usage:
+    return Usage(
+        chunk.prompt_tokens, chunk.completion_tokens, chunk.reasoning_tokens, chunk.cached_tokens, chunk.cost_usd
     )
-    bus.publish(finished)
-    return finished
+
+
+def _longest_run(text: str, char: str) -> int:
+    longest = run = 0
+    for each in text:
+        run = run + 1 if each == char else 0
+        longest = max(longest, run)
+    return longest
 
 
 async def to_the_end(work: Coroutine[None, None, T]) -> T:

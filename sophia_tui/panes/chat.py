@@ -129,6 +129,9 @@ class ChatPane(Horizontal):
             self.welcome.say_model("The model is ready." if ready else one_line(event.detail, 120), event.fraction)
 
     def _turn_started(self, event: TurnStarted) -> None:
+        if event.delivered:  # it waited in the outbox: the person may be elsewhere, and is not to be moved
+            self.turns.started(event, shown=event.session_id == self.session_id)
+            return
         self.session_id = event.session_id
         self.turns.started(event, shown=True)
         self._show_welcome()
@@ -141,18 +144,15 @@ class ChatPane(Horizontal):
         self.session_id = session_id
         live, last = self.turns.live, self.turns.last
         entries = []
-        streaming = None
         for message, branch in shown:
             if live and message.id == live.started.answer_id:
-                streaming = live.entry(branch)
+                entries.append(live.entry(branch))
                 continue
             entry = entry_of(message, branch, sanitize(message.text), sanitize(message.reasoning))
             if last and message.id == last.answer_id and message.status == "streaming":
                 entry = replace(entry, text=sanitize(last.text), status=last.status, footer=footer_of_turn(last))
             entries.append(entry)
         self.transcript.show(entries)
-        if streaming:
-            self.transcript.begin(streaming)
         self.transcript.follow()
         self._show_welcome()
 

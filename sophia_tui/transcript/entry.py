@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-TROUBLED = frozenset({"interrupted", "cancelled", "failed", "partial"})
+TROUBLED = frozenset({"interrupted", "cancelled", "failed", "partial", "dead"})
 Role = Literal["user", "assistant", "notice"]
 
 

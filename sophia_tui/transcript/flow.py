@@ -34,6 +34,15 @@ class Flow:
         self._tops = None
         return view
 
+    def replace(self, entry: Entry) -> EntryView:
+        """Put the entry in the place of the one of the same id, or at the end."""
+        number = self.index.get(entry.id)
+        if number is None:
+            return self.append(entry)
+        self.views[number] = view = EntryView(entry, self.sheet, first=number == 0)
+        self._tops = None
+        return view
+
     def view(self, entry_id: str) -> EntryView | None:
         """The view of an entry, or None."""
         number = self.index.get(entry_id)

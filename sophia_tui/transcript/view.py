@@ -30,6 +30,7 @@ _ENDINGS = {
     "failed": "failed",
     "partial": "incomplete",
     "queued": "waiting",
+    "dead": "not delivered",
 }
 
 

@@ -87,9 +87,9 @@ class Transcript(Viewport, can_focus=True):
         self._arrange(grown=True)
 
     def begin(self, entry: Entry) -> None:
-        """Add an entry whose text will arrive by `feed`."""
+        """Add an entry whose text will arrive by `feed`; one that is there already begins anew in its place."""
         self._drain()
-        self._flow.append(entry).begin()
+        self._flow.replace(entry).begin()
         self._arrange(grown=True)
 
     def feed(self, entry_id: str, text: str) -> None:

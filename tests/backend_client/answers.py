@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -36,10 +38,24 @@ class Seen:
     completed: bool = False
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the client went away."""
+    finished: bool = False
+    """Whether the finish reason of a complete answer was written, so that the client may call it complete."""
     held: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a flood of bytes could not be sent on, since the client does not read."""
     started: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the first bytes of the answer were sent, or a stall before them began."""
+
+    @property
+    def key(self) -> str:
+        """What names the question, whichever attempt this is: its `Idempotency-Key`, or its id without the attempt."""
+        base = re.sub(r"-a\d+$", "", self.headers.get("x-request-id", ""))
+        return self.headers.get("idempotency-key") or base
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """The milliseconds that the client gives the server; None when it does not say."""
+        told = self.headers.get("x-sophia-deadline-ms", "")
+        return int(told) if told.isascii() and told.isdigit() else None
 
 
 class Answer:
@@ -79,6 +95,7 @@ class Answer:
 
     def chunk(self, finish: str | None = None, **fields: object) -> dict[str, object]:
         """Return the event of one delta as vLLM writes it."""
+        self.seen.finished |= finish in ("stop", "length", "tool_calls")
         return {
             "id": f"chatcmpl-{self.seen.headers.get('x-request-id', 'none')}",
             "object": "chat.completion.chunk",
@@ -114,15 +131,23 @@ class Answer:
 
     def reset(self) -> None:
         """Break the connection with an RST."""
-        sock: socket.socket = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        break_off(self.writer)
         self.keep_alive = False
 
-    async def _head(self, status: int, headers: Mapping[str, str]) -> None:
-        lines = [
-            f"HTTP/1.1 {status} Status",
-            *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
-        ]
+    async def head(self, status: int, *headers: tuple[str, str]) -> None:
+        """Send the head of an answer, each header as often as it is given."""
+        lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in headers)]
         self.writer.write("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
         await self.writer.drain()
+
+    async def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        await self.head(status, *((name.replace("_", "-"), value) for name, value in headers.items()))
+
+
+def break_off(writer: asyncio.StreamWriter) -> None:
+    """Break a connection with an RST, whatever is still to be sent."""
+    sock: socket.socket = writer.get_extra_info("socket")
+    # The transport may have closed it a moment ago.
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

@@ -14,10 +14,17 @@ Scenario: TypeAlias = Callable[[Answer, list[str]], Awaitable[None]]
 SCENARIOS: Final[dict[str, Scenario]] = {}
 
 
-def scenario(function: Scenario) -> Scenario:
-    """Put a scenario into the table under its function's name."""
-    SCENARIOS[getattr(function, "__name__", "")] = function
-    return function
+def into(table: dict[str, Scenario]) -> Callable[[Scenario], Scenario]:
+    """Return a decorator that puts scenarios into a table under their functions' names."""
+
+    def put(function: Scenario) -> Scenario:
+        table[getattr(function, "__name__", "")] = function
+        return function
+
+    return put
+
+
+scenario = into(SCENARIOS)
 
 
 def _vllm_error(status: int, kind: str, message: str, param: str | None = None) -> tuple[int, object]:

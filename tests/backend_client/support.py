@@ -27,6 +27,7 @@ from backend_client import (
     Timeouts,
     Transport,
 )
+from backend_client.happenings import Happening
 
 T = TypeVar("T")
 
@@ -56,8 +57,18 @@ def open_client(
         transport=transport,
         rng=random.Random(1),  # noqa: S311
         clock=asyncio.get_running_loop().time,
-        on_attempt=told.append if told is not None else None,
+        hook=noting(told if told is not None else []),
     )
+
+
+def noting(told: list[Attempt]) -> Callable[[Happening], None]:
+    """Return a hook that keeps the attempts."""
+
+    def hook(happening: Happening) -> None:
+        if isinstance(happening, Attempt):
+            told.append(happening)
+
+    return hook
 
 
 async def collect(stream: AsyncIterator[Chunk]) -> tuple[list[Chunk], BackendError | None]:

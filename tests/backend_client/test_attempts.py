@@ -30,7 +30,7 @@ from backend_client import (
     Unreachable,
     UsageChunk,
 )
-from tests.backend_client.support import ASK, collect, in_virtual_time, merged, open_client, provider
+from tests.backend_client.support import ASK, collect, in_virtual_time, merged, noting, open_client, provider
 from tests.scripted import DONE, ScriptedReply, ScriptedTransport, chat, delta, refusal, sse
 
 busy = refusal(503)
@@ -116,7 +116,7 @@ def test_pauses_double() -> None:
         clock = asyncio.get_running_loop().time
         transport = ScriptedTransport(*[busy] * 7)
         client = BackendClient(
-            [provider(max_attempts=7)], transport=transport, rng=Longest(), clock=clock, on_attempt=told.append
+            [provider(max_attempts=7)], transport=transport, rng=Longest(), clock=clock, hook=noting(told)
         )
         await collect(client.stream(ASK))
         assert [one.retry_in_s for one in told] == [0.5, 1, 2, 4, 8, 8, None]

@@ -353,7 +353,7 @@ async def test_ten_megabytes_in_one_line_are_not_held(server: ContractServer) ->
 
 async def test_models(server: ContractServer) -> None:
     async with open_client(provider(server.base_url)) as client:
-        assert await client.models() == [ModelCard("contract-model", 32768)]
+        assert await client.models() == [ModelCard("contract-model", 32768, "vllm")]
         assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"
         server.models = {
             "data": [{"id": "l", "meta": {"n_ctx_train": 2048}}, {"id": "o", "context_length": 9}, {"x": 1}]

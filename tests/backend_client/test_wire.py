@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backend_client import (
@@ -25,6 +26,8 @@ from backend_client import (
     ToolCallChunk,
     UsageChunk,
 )
+from backend_client.parts import IMAGE_MAX, IMAGES_MAX
+from backend_client.types import AnswerSchema, Image, Kind, Role, Tool, ToolCall
 from backend_client.wire import MAX_LINE, StreamDecoder, encode_chat
 from tests.backend_client.support import merged
 from tests.scripted import DONE, delta, sse, usage
@@ -127,13 +130,13 @@ events = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.dictionaries(known, events, max_size=4), max_size=4))
 def test_any_json_never_raises(values: list[object]) -> None:
     decode(*(sse(value) for value in values))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(known, events, max_size=4))
 def test_any_choice_never_raises(value: object) -> None:
     decode(sse({"choices": [value, {"delta": value}, {"delta": {"tool_calls": [value]}}], "usage": value}))
@@ -280,6 +283,128 @@ def test_the_body_that_is_sent() -> None:
 def test_any_typed_text_can_be_sent(text: str) -> None:
     body = json.loads(encode_chat(ChatRequest((ChatMessage("user", text),)), None))
     assert body["messages"][0]["content"] == text.encode("utf-8", "replace").decode()
+
+
+PICTURE = Image("image/png", b"\x89PNG")
+CALL = ToolCall("c1", "weather", '{"city": "Bern"}')
+WEATHER = Tool("weather", "Tells the weather.", {"type": "object", "properties": {"city": {"type": "string"}}})
+
+
+def test_pictures_go_beside_the_text() -> None:
+    sent = json.loads(encode_chat(ChatRequest((ChatMessage("user", "what?", images=(PICTURE, PICTURE)),)), "m"))
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
+    assert sent["messages"][0]["content"] == [{"type": "text", "text": "what?"}, picture, picture]
+    alone = json.loads(encode_chat(ChatRequest((ChatMessage("user", "", images=(PICTURE,)),)), "m"))
+    assert alone["messages"][0]["content"] == [picture]
+
+
+def test_tools_their_calls_and_their_results() -> None:
+    asked = (
+        ChatMessage("assistant", "", tool_calls=(CALL, ToolCall("c2", "now", " "))),
+        ChatMessage("tool", "rain", tool_call_id="c1"),
+    )
+    sent = json.loads(encode_chat(ChatRequest(asked, tools=(WEATHER,)), "m"))
+    assert sent["tools"] == [
+        {
+            "type": "function",
+            "function": {"name": "weather", "description": "Tells the weather.", "parameters": WEATHER.parameters},
+        }
+    ]
+    assert sent["messages"][0]["content"] is None
+    assert [call["function"] for call in sent["messages"][0]["tool_calls"]] == [
+        {"name": "weather", "arguments": '{"city": "Bern"}'},
+        {"name": "now", "arguments": "{}"},
+    ]
+    assert sent["messages"][1] == {"role": "tool", "content": "rain", "tool_call_id": "c1"}
+
+
+def test_the_schema_of_the_answer() -> None:
+    wanted = AnswerSchema("person", {"type": "object"}, strict=False)
+    sent = json.loads(encode_chat(ChatRequest((), answer_schema=wanted), "m"))
+    assert sent["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "person", "schema": {"type": "object"}, "strict": False},
+    }
+
+
+def one(role: Role = "user", **parts: Any) -> ChatRequest:
+    return ChatRequest((ChatMessage(role, "x", **parts),))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        one(images=(Image("text/html", b"x"),)),
+        one(images=(Image("image/png;base64,AAAA#", b"x"),)),
+        one(images=(Image("image/png\r\nX: y", b"x"),)),
+        one(images=(Image("image/" + "x" * 99, b"x"),)),
+        one(images=(Image("image/png", b""),)),
+        one(images=(Image("image/png", bytes(IMAGE_MAX + 1)),)),
+        one(images=(Image("image/png", bytes(IMAGES_MAX // 2 + 1)),) * 2),
+        one("assistant", images=(PICTURE,)),
+        one(tool_calls=(CALL,)),
+        one("assistant", tool_calls=(ToolCall("c", "f", "{bro"),)),
+        one("assistant", tool_calls=(ToolCall("c", "f", "[]"),)),
+        one("assistant", tool_calls=(ToolCall("c", "f", "[" * 99999),)),
+        ChatRequest((), tools=(Tool("no name", "", {}),)),
+        ChatRequest((), tools=(Tool("", "", {}),)),
+        ChatRequest((), tools=(WEATHER, WEATHER)),
+        ChatRequest((), tools=tuple(Tool(f"f{number}", "", {}) for number in range(129))),
+        ChatRequest((), tools=(Tool("f", "", {"default": object()}),)),
+        ChatRequest((), tools=(WEATHER,), extra={"tools": []}),
+        ChatRequest((), answer_schema=AnswerSchema("a/b", {})),
+        ChatRequest((), answer_schema=AnswerSchema("a", {}), extra={"response_format": {}}),
+        ChatRequest((), reasoning_effort="low\n"),
+        ChatRequest((), reasoning_effort=""),
+        ChatRequest((), extra={"usage": {"include": True}}),
+        ChatRequest((), extra={"continue_final_message": True}),
+    ],
+)
+def test_what_cannot_be_sent_says_what_to_do(request_: ChatRequest) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        encode_chat(request_, "m", "vllm")
+    assert caught.value.hint
+    assert len(str(caught.value)) < 200
+
+
+names = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+pictures = st.builds(Image, st.sampled_from(["image/png", "image/svg+xml"]), st.binary(min_size=1, max_size=40))
+calls = st.builds(ToolCall, texts, texts, st.dictionaries(texts, texts, max_size=2).map(json.dumps))
+messages = st.one_of(
+    st.builds(ChatMessage, st.just("system"), texts),
+    st.builds(ChatMessage, st.just("user"), texts, st.none() | texts, images=st.lists(pictures, max_size=2).map(tuple)),
+    st.builds(ChatMessage, st.just("assistant"), texts, tool_calls=st.lists(calls, max_size=2).map(tuple)),
+    st.builds(ChatMessage, st.just("tool"), texts, tool_call_id=texts),
+)
+schemas = st.dictionaries(texts, st.recursive(texts | st.integers(), st.lists, max_leaves=4), max_size=3)
+requests = st.builds(
+    ChatRequest,
+    st.lists(messages, max_size=5).map(tuple),
+    tools=st.lists(st.builds(Tool, names, texts, schemas), max_size=3, unique_by=lambda tool: tool.name).map(tuple),
+    answer_schema=st.none() | st.builds(AnswerSchema, names, schemas),
+    reasoning_effort=st.none() | st.sampled_from(["low", "xhigh"]),
+)
+KINDS: tuple[Kind, ...] = ("openai", "vllm", "llamacpp", "openrouter")
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@given(requests, st.sampled_from(KINDS))
+def test_any_request_is_json_of_the_wanted_shape(request_: ChatRequest, kind: Kind) -> None:
+    sent = json.loads(encode_chat(request_, "m", kind).decode("utf-8"))
+    assert [message["role"] for message in sent["messages"]] == [message.role for message in request_.messages]
+    for message, body in zip(request_.messages, sent["messages"], strict=True):
+        content = body["content"]
+        words = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+        said = "".join(part["text"] for part in words if part["type"] == "text")
+        assert said == message.content.encode("utf-8", "replace").decode()
+        assert len(words) - bool(message.content) == len(message.images) or not message.images
+        assert [json.loads(call["function"]["arguments"]) for call in body.get("tool_calls", [])] == [
+            json.loads(call.arguments) for call in message.tool_calls
+        ]
+    assert len(sent.get("tools", [])) == len(request_.tools)
+    assert ("response_format" in sent) == (request_.answer_schema is not None)
+    assert ("usage" in sent) == (kind == "openrouter")
+    assert sent["stream"] is True
 
 
 @pytest.mark.parametrize("extra", [{"stream": False}, {"messages": []}, {"x": object()}, {"x": float("nan")}])

@@ -12,6 +12,7 @@ from sophia_core.events import Event
 from sophia_core.runtime import Runtime
 from sophia_core.settings import load_settings
 from tests.scripted import ScriptedReply, ScriptedTransport
+from tests.sophia_core.desk import Desk, Script
 
 ENV = {"SOPHIA_BASE_URL": "http://scripted/v1", "SOPHIA_MODEL": "scripted", "SOPHIA_NO_KEYRING": "1"}
 
@@ -49,3 +50,23 @@ async def bench(tmp_path: Path) -> AsyncIterator[OpenBench]:
     yield start
     for runtime in opened:
         await runtime.close()
+
+
+OpenDesk = Callable[..., Awaitable[Desk]]
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[OpenDesk]:
+    """Opens a chat whose backend plays this script; closed at the end."""
+    opened: list[Desk] = []
+
+    async def open_one(
+        *script: Script, home: Path = tmp_path, queue: bool = True, cache: bool = False, window: int = 0
+    ) -> Desk:
+        made = Desk(home, *script, queue=queue, cache=cache, window=window)
+        opened.append(made)
+        return await made.open()
+
+    yield open_one
+    for each in opened:
+        await each.close()

@@ -66,7 +66,8 @@ async def test_the_action_id_travels_to_the_server_and_into_the_log(bench: OpenB
     made = await bench(chat("ok"))
     finished = await made.runtime.dispatch("chat.send hi")
     assert isinstance(finished, TurnFinished)
-    headers = {key.lower(): value for key, value in made.wire.calls[0].headers.items()}
+    asked = next(call for call in made.wire.calls if call.method == "POST")
+    headers = {key.lower(): value for key, value in asked.headers.items()}
     assert headers["x-request-id"].startswith(finished.request_id)
     assert headers["traceparent"].split("-")[1] == finished.request_id
     lines = [json.loads(line) for line in (tmp_path / "logs/sophia.log").read_text("utf-8").splitlines()]
@@ -144,6 +145,21 @@ async def test_nothing_reachable_is_a_failed_answer_and_a_kept_question(bench: O
     assert finished.status == "failed"
     assert [row.text for row in await made.runtime.sessions.messages()] == ["hi", ""]
     assert made.heard(DegradationChanged)[-1].level is Level.OFFLINE  # type: ignore[union-attr]
+
+
+async def test_what_waited_in_the_outbox_is_answered_when_the_server_is_back(bench: OpenBench) -> None:
+    down = [Unreachable("Nothing answers.", provider="scripted") for _ in range(3)]
+    made = await bench(*down, chat("here I am"))
+    made.runtime.client._sleep = _no_wait
+    made.runtime.chat.queue_when_offline = True
+    waiting = await made.runtime.dispatch("chat.send hi")
+    assert isinstance(waiting, TurnFinished)
+    assert waiting.status == "queued"
+    assert made.heard(DegradationChanged)[-1].level is Level.OFFLINE  # type: ignore[union-attr]
+    assert await made.runtime.outbox.deliver_due() is None
+    assert [row.text for row in await made.runtime.sessions.messages()] == ["hi", "here I am"]
+    keys = {call.headers["idempotency-key"] for call in made.wire.calls if call.method == "POST"}
+    assert keys == {waiting.answer_id}
 
 
 async def _no_wait(_: float) -> None:

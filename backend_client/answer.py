@@ -1,0 +1,97 @@
+"""An answer that has begun: its chunks, and what its end means for the provider it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from backend_client.budget import RetryBudget
+from backend_client.errors import BackendError
+from backend_client.exchange import Exchange
+from backend_client.happenings import Hook, StreamEnded
+from backend_client.types import Chunk, Routed, UsageChunk
+
+if TYPE_CHECKING:
+    from backend_client.fleet import CostCap
+    from backend_client.placing import Place
+
+
+class Answer:
+    """Nothing is tried again from here on. Close it, whatever happens."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        place: Place,
+        routed: Routed,
+        first_token_s: float,
+        clock: Callable[[], float],
+        redact: Callable[[str], str],
+        *,
+        hook: Hook,
+        budget: RetryBudget,
+        cap: CostCap,
+    ) -> None:
+        self._exchange, self._place, self._routed = exchange, place, routed
+        self._first_token_s, self._clock, self._redact = first_token_s, clock, redact
+        self._began_at = clock()
+        self._hook, self._budget, self._cap = hook, budget, cap
+        self._usage: UsageChunk | None = None
+        self.opening: list[Chunk] = [routed, *self._priced(exchange.opening)]
+        """What is there already; Routed is the first."""
+
+    async def more(self) -> list[Chunk] | None:
+        """Return the next chunks, or None at the end. Raises the error that ends the answer early."""
+        try:
+            chunks = await self._exchange.more()
+        except BackendError as error:
+            failure = error.placed(self._routed.provider, self._routed.request_id, self._redact)
+        else:
+            if chunks is None:
+                self._end("complete")
+                return None
+            return self._priced(chunks)
+        self._end("failed", failure)
+        raise failure
+
+    async def aclose(self) -> None:
+        """Close the connection at once; an answer that was not over counts as cancelled."""
+        try:
+            await self._exchange.aclose()
+        finally:
+            self._end("complete" if self._exchange.complete else "cancelled")
+
+    def _priced(self, chunks: list[Chunk]) -> list[Chunk]:
+        for index, chunk in enumerate(chunks):
+            if type(chunk) is UsageChunk:
+                provider = self._place.station.provider
+                chunks[index] = self._usage = usage = provider.priced(chunk)
+                if provider.paid:
+                    self._cap.spent_usd += max(0.0, usage.cost_usd or 0.0)
+        return chunks
+
+    def _end(self, outcome: Literal["complete", "failed", "cancelled"], error: BackendError | None = None) -> None:
+        if self._place.settled:
+            return
+        if error is not None:
+            self._place.failed(error)
+        elif outcome == "complete":
+            self._place.succeeded()
+            self._budget.success()
+        else:
+            self._place.cancelled()
+        usage = self._usage
+        self._hook(
+            StreamEnded(
+                self._routed.request_id,
+                self._routed.provider,
+                self._routed.model,
+                outcome,
+                self._first_token_s,
+                self._first_token_s + self._clock() - self._began_at,
+                usage.prompt_tokens if usage else None,
+                usage.completion_tokens if usage else None,
+                usage.cost_usd if usage else None,
+                error.error_type if error else None,
+            )
+        )

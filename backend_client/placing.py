@@ -1,0 +1,69 @@
+"""A request's place at a provider: its turn in the queue, the breaker's permit, and what becomes of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from backend_client.breaker import Permit
+from backend_client.errors import AllUnavailable, BackendError, CostCapReached, InvalidRequest
+from backend_client.fleet import Station
+from backend_client.limiter import Slot
+from backend_client.retry import failure_kind, refuses_us
+from backend_client.routing import Ranked
+
+
+class Place:
+    """Held from the moment a request may go until its answer is over. Settled once; later words change nothing."""
+
+    def __init__(self, station: Station, slot: Slot, permit: Permit) -> None:
+        self.station = station
+        self.settled = False
+        self._slot, self._permit = slot, permit
+
+    def began(self, first_token_s: float) -> None:
+        """The answer begins, so many seconds after the request was sent."""
+        self._permit.first_token(first_token_s)
+        if self._permit.probe:
+            # It has shown what was to be shown; held to the end of a long answer it would keep all others out.
+            self._permit.success()
+        self.station.answered(first_token_s)
+
+    def succeeded(self) -> None:
+        """The answer is complete."""
+        self._settle(self._permit.success)
+
+    def failed(self, error: BackendError) -> None:
+        """It could not be given, or broke off."""
+        if refuses_us(error):
+            self.station.shun(error.message)
+        kind = failure_kind(error)
+        if kind is None:
+            self._settle(self._permit.success)
+        else:
+            self._settle(lambda: self._permit.failure(kind, error.message, error.retry_after))
+
+    def cancelled(self) -> None:
+        """Nobody wants it any more: that says nothing about the provider."""
+        self._settle(self._permit.cancelled)
+
+    def _settle(self, tell: Callable[[], None]) -> None:
+        if not self.settled:
+            self.settled = True
+            self._slot.release()
+            tell()
+
+
+def nowhere(ranked: Sequence[Ranked], needs: frozenset[str]) -> BackendError:
+    """Return the error for a request that no provider may be asked for now."""
+    out = [each for each in ranked if each.refusal == "breaker"]
+    capped = [each for each in ranked if each.refusal == "cap"]
+    if not out and capped:
+        return CostCapReached(f"only paid providers could answer, and {capped[0].reason}")
+    if not out and all(each.refusal in ("capability", "model") for each in ranked):
+        wanted = ", ".join(sorted(needs))
+        return InvalidRequest(
+            f"no provider is configured that can do {wanted}", hint="See `capabilities` in docs/settings.md."
+        )
+    told = "; ".join(f"{each.provider}: {each.reason}" for each in ranked) or "none is configured"
+    wait = min((each.retry_in_s for each in out), default=None)
+    return AllUnavailable(f"nobody can answer now ({told})", retryable=bool(out), retry_after=wait)

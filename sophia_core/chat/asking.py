@@ -1,0 +1,110 @@
+"""Asking: from a stored question to its finished answer, whoever asks it and whenever."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from backend_client.types import ChatMessage, ChatRequest
+from sophia_core.chat.cache import Cache, Recall, key_of
+from sophia_core.chat.floor import Floor
+from sophia_core.chat.history import fit
+from sophia_core.chat.turn import Backend, Defer, Exchange, run_turn
+from sophia_core.events import Bus, Notice, SessionsChanged, TurnFinished
+from sophia_core.logs import traceparent
+from sophia_core.vault import Vault
+
+if TYPE_CHECKING:
+    from local_store import Store
+    from sophia_core.settings import ChatSettings
+
+RESERVE_TOKENS = 1024
+"""Room left for the answer when the history is fitted to a context window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of whom, and how."""
+
+    exchange: Exchange
+    messages: Sequence[ChatMessage]
+    provider: str | None = None
+    model: str | None = None
+    fresh: bool = False
+    """Asks somebody, whatever is remembered."""
+    defer: Defer | None = None
+    avoid: str = ""
+    """The provider to ask last of its kind: it broke off what is gone on with."""
+
+    @property
+    def continuing(self) -> bool:
+        """Whether the last message is an unfinished answer to go on with."""
+        return bool(self.exchange.prefix)
+
+
+class Asking:
+    """Makes requests of questions and runs their turns on the floor."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        backend: Backend,
+        bus: Bus,
+        settings: ChatSettings,
+        cache: Cache,
+        floor: Floor,
+    ) -> None:
+        self._vault, self._backend, self._bus, self._settings = vault, backend, bus, settings
+        self._cache, self._floor = cache, floor
+
+    async def ask(self, store: Store, question: Question) -> TurnFinished:
+        """Runs the turn to its end; cancelling the caller stops it and keeps what has arrived."""
+        request = self._request(question)
+        # An answer that was gone on with is the reply to nothing that anybody will ask again.
+        key = key_of(request, question.provider) if self._cache.enabled and not question.continuing else None
+        backend, exchange = self._backend, question.exchange
+        if key and not question.fresh and (known := await self._cache.find(store, key)):
+            backend, exchange = Recall(known), replace(exchange, cached_at=known.at)
+        work = run_turn(
+            exchange,
+            request,
+            backend,
+            store,
+            self._bus,
+            provider=question.provider,
+            keep=self._vault.keep,
+            defer=question.defer,
+        )
+        try:
+            finished = await self._floor.run(work)
+            if key:
+                await self._cache.remember(store, key, finished)
+        finally:
+            self._bus.publish(SessionsChanged())
+        return finished
+
+    def _request(self, question: Question) -> ChatRequest:
+        exchange, settings = question.exchange, self._settings
+        return ChatRequest(
+            messages=tuple(question.messages),
+            model=question.model,
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+            request_id=exchange.request_id,
+            traceparent=traceparent(exchange.request_id),
+            continuing=question.continuing,
+            flow=exchange.session_id,
+            avoid=question.avoid,
+            idempotency_key=exchange.answer_id,
+            fitted=lambda window: self._fitted(question, window),
+        )
+
+    def _fitted(self, question: Question, window: int | None) -> tuple[ChatMessage, ...]:
+        """As much of the conversation as whoever answers can read; the person hears what was left out."""
+        room = self._settings.max_tokens or RESERVE_TOKENS
+        messages, dropped = fit(question.messages, window, room, keep=2 if question.continuing else 1)
+        if dropped:
+            text = f"The {dropped} oldest messages do not fit this model and were not sent."
+            self._bus.publish(Notice("warning", text, "They are still in the session."))
+        return tuple(messages)

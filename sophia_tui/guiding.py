@@ -1,0 +1,57 @@
+"""Leads a person through a sign-in, in dialogs of the app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.worker import Worker, get_current_worker
+
+if TYPE_CHECKING:
+    from backend_client.device import DeviceCode
+    from sophia_tui.app import SophiaApp
+    from sophia_tui.screens.sign_in import SignIn
+
+
+class Guiding:
+    """Used from workers only: giving up a dialog cancels the worker that signs in."""
+
+    def __init__(self, app: SophiaApp) -> None:
+        self._app = app
+        self._open: SignIn | None = None
+
+    async def show_code(self, provider: str, code: DeviceCode) -> None:
+        """Shows the address and the code."""
+        self._show(provider, code.address, code=code.code, whole=code.whole_address or "")
+
+    async def open_page(self, provider: str, address: str) -> None:
+        """Opens the address in a browser of this machine, and shows it."""
+        from sophia_core.login import open_browser
+
+        self._show(provider, address)
+        await open_browser(address)
+
+    async def ask_address(self, provider: str, address: str) -> str | None:
+        """Shows the address; returns the one that the browser ended at."""
+        from sophia_tui.screens.sign_in import SignIn
+
+        screen = SignIn(provider, address, paste=True, ascii_only=self._app.ascii_only)
+        return await self._app.push_screen_wait(screen)
+
+    def over(self) -> None:
+        """The sign-in has ended, well or not: there is nothing to show any more."""
+        screen, self._open = self._open, None
+        if screen is not None and screen.is_attached:
+            screen.dismiss("")
+
+    def _show(self, provider: str, address: str, *, code: str = "", whole: str = "") -> None:
+        from sophia_tui.screens.sign_in import SignIn
+
+        worker: Worker[object] = get_current_worker()
+        self._open = SignIn(provider, address, code=code, whole=whole, ascii_only=self._app.ascii_only)
+
+        def closed(result: str | None) -> None:
+            if result is None:
+                worker.cancel()
+
+        self._app.clear_notifications()
+        self._app.push_screen(self._open, closed)
