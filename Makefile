@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := --require-hashes --only-binary=:all:
 
-.PHONY: run setup setup-dev test check static format bench docs lock clean
+.PHONY: run setup setup-dev test check static format bench chaos docs lock clean
 
 run: setup
 	@$(BIN)/sophia
@@ -51,6 +51,10 @@ format: setup-dev
 # Timed on purpose, never as part of the tests.
 bench: setup-dev
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m benchmarks
+
+# Thousands of questions while servers come and go: make chaos [SEED=7] [TURNS=1000]
+chaos: setup-dev
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m benchmarks.chaos $(if $(SEED),--seed $(SEED)) $(if $(TURNS),--turns $(TURNS))
 
 docs: setup-dev
 	$(BIN)/python -m tools.generate_docs

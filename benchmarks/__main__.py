@@ -16,7 +16,7 @@ from importlib.util import find_spec
 
 from benchmarks import ROOT, child_env
 
-ORDER = ("startup", "wire", "terminal", "loop_block", "transcript", "kills")
+ORDER = ("startup", "wire", "client", "terminal", "loop_block", "transcript", "kills")
 SECONDS_TO_LEAVE = 10
 
 
