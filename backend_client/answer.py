@@ -50,6 +50,7 @@ class Answer:
             if chunks is None:
                 self._end("complete")
                 return None
+            self._place.goes_well(self._clock() - self._began_at)
             return self._priced(chunks)
         self._end("failed", failure)
         raise failure

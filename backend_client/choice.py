@@ -37,9 +37,12 @@ class Choice:
         route = self._fleet.rank(self._needs, model=request.model, pinned=self._pinned, flow=request.flow)
         if not request.avoid:
             return route
-        return tuple(
-            sorted(route, key=lambda each: (each.refusal is not None, each.tier, each.provider == request.avoid))
-        )
+
+        def standing(each: Ranked) -> tuple[bool, int, bool]:
+            avoided = each.provider in request.avoid
+            return each.refusal is not None, each.tier + avoided, avoided
+
+        return tuple(sorted(route, key=standing))
 
     def tried(self, name: str) -> int:
         """How often a provider was asked."""

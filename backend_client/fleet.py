@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from backend_client.breaker import Breaker, BreakerPolicy
 from backend_client.happenings import BreakerMoved, BreakerState, Hook
 from backend_client.limiter import Limiter
-from backend_client.routing import Candidate, Ranked, Refusal, Weights, rank, share_of, typical_price
+from backend_client.routing import BROKEN_FOR_S, Candidate, Ranked, Refusal, Weights, rank, share_of, typical_price
 from backend_client.types import Endpoint, Provider
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class Station:
         self._breakers: dict[str, Breaker] = {}
         self._states: dict[str, BreakerState] = {}
         self._shunned = (0.0, "")
+        self._broke_at: float | None = None
 
     def breaker(self, model: str | None) -> Breaker:
         """The breaker of one model; None is the provider's own."""
@@ -133,6 +134,15 @@ class Station:
     def shun(self, reason: str) -> None:
         """It answers, but not us: let others go first for a while."""
         self._shunned = (self._clock() + SHUN_S, reason)
+
+    def broke_off(self) -> None:
+        """An answer that had begun did not come to its end."""
+        self._broke_at = self._clock()
+
+    def broken(self) -> float:
+        """1 when it has just broken off an answer, down to 0 when that is long ago."""
+        since = BROKEN_FOR_S if self._broke_at is None else self._clock() - self._broke_at
+        return max(0.0, 1.0 - since / BROKEN_FOR_S)
 
     def refusal(
         self, needs: frozenset[str], model: str | None, cap: CostCap, *, alone: bool
@@ -241,6 +251,7 @@ class Fleet:
             bool(self.policy.region and provider.region and provider.region != self.policy.region),
             self._habits.get(flow) == provider.name,
             typical_price(provider.price_prompt, provider.price_completion, paid=provider.paid),
+            station.broken(),
             station.warming(),
             refusal,
             reason,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from backend_client.breaker import Permit
 from backend_client.errors import AllUnavailable, BackendError, CostCapReached, InvalidRequest
@@ -11,22 +12,28 @@ from backend_client.limiter import Slot
 from backend_client.retry import failure_kind, refuses_us
 from backend_client.routing import Ranked
 
+PROVED_S: Final = 2.0
+"""An answer that has been coming for so long shows that its provider is back."""
+
 
 class Place:
     """Held from the moment a request may go until its answer is over. Settled once; later words change nothing."""
 
     def __init__(self, station: Station, slot: Slot, permit: Permit) -> None:
         self.station = station
-        self.settled = False
+        self.settled = self._began = False
         self._slot, self._permit = slot, permit
 
     def began(self, first_token_s: float) -> None:
         """The answer begins, so many seconds after the request was sent."""
+        self._began = True
         self._permit.first_token(first_token_s)
-        if self._permit.probe:
-            # It has shown what was to be shown; held to the end of a long answer it would keep all others out.
-            self._permit.success()
         self.station.answered(first_token_s)
+
+    def goes_well(self, since_s: float) -> None:
+        """The answer has been coming for so long. Held to the end of a long one, a probe would keep all others out."""
+        if self._permit.probe and since_s >= PROVED_S:
+            self._permit.success()
 
     def succeeded(self) -> None:
         """The answer is complete."""
@@ -36,6 +43,8 @@ class Place:
         """It could not be given, or broke off."""
         if refuses_us(error):
             self.station.shun(error.message)
+        elif self._began:
+            self.station.broke_off()
         kind = failure_kind(error)
         if kind is None:
             self._settle(self._permit.success)

@@ -16,6 +16,7 @@ SLOW_START_S: Final = 30.0
 """How long a provider that was out takes to get back its full share (Envoy calls it the slow-start window)."""
 SLOW_START_SHARE: Final = 0.1
 """The share of requests it gets at once."""
+BROKEN_FOR_S: Final = 30.0
 WARMING_S: Final = 5.0
 """What a provider that is coming back is set behind the others by, for a request it does not get yet."""
 TYPICAL_PROMPT: Final = 1000
@@ -39,6 +40,8 @@ class Weights:
     """Taken for the first token of a provider that has not answered yet."""
     habit_s: float = 0.5
     """For the provider that answered this conversation last: it has the beginning of it in its prefix cache."""
+    broken_s: float = 3.0
+    """For having broken off an answer just now; less with every second, nothing after `BROKEN_FOR_S`."""
     dollar_s: float = 20.0
     """Per dollar of a typical answer."""
 
@@ -58,6 +61,8 @@ class Candidate:
     habit: bool
     price_usd: float
     """Of a typical answer."""
+    broken: float
+    """1 when it has just broken off an answer, down to 0 when that is long ago."""
     warming: bool
     """It has just come back, and this request is not of the share it gets already."""
     refusal: Refusal | None = None
@@ -95,6 +100,7 @@ def _ranked(one: Candidate, weights: Weights) -> Ranked:
         ("other region", weights.region_s if one.other_region else 0.0),
         ("price", one.price_usd * weights.dollar_s),
         ("knows this session", -weights.habit_s if one.habit else 0.0),
+        ("broke off lately", one.broken * weights.broken_s),
         ("coming back", WARMING_S if one.warming else 0.0),
     ]
     counted = tuple((name, seconds) for name, seconds in terms if seconds)

@@ -89,8 +89,8 @@ class ChatRequest:
     """The last message is an unfinished answer, to be gone on with rather than replied to."""
     flow: str = ""
     """Requests of one flow (a session, say) wait behind each other, not behind those of other flows."""
-    avoid: str = ""
-    """A provider to ask after the others of its tier: it has just broken off what this goes on with."""
+    avoid: frozenset[str] = frozenset()
+    """Providers that have just broken off this answer: each is asked as if it were the last of the next tier."""
     idempotency_key: str = ""
     """Travels as `Idempotency-Key`, the same for every attempt; empty sends none."""
 

@@ -151,14 +151,17 @@ async def turn(client: BackendClient, number: int, tally: Tally) -> None:
     try:
         async with asyncio.timeout(LOST_S):
             heard = await _listen(client, request)
-            more = None
+            more, broken_off = None, set(heard.providers)
             if heard.text and heard.error is not None:
                 begun = (question, ChatMessage("assistant", heard.text))
-                rest = replace(request, messages=begun, continuing=True, avoid=heard.providers[0])
+                rest = replace(request, messages=begun, continuing=True, avoid=frozenset(broken_off))
                 more = await _listen(client, _named(rest, f"{name}-c"))
+                broken_off.update(more.providers)
             again: list[Heard] = []
             while heard.text and (again[-1] if again else more or heard).error is not None and len(again) < ASK_AGAIN:
-                again.append(await _listen(client, _named(request, f"{name}-r{len(again)}")))
+                anew = replace(request, avoid=frozenset(broken_off))
+                again.append(await _listen(client, _named(anew, f"{name}-r{len(again)}")))
+                broken_off.update(again[-1].providers)
     except TimeoutError:
         tally.lost += 1
         tally.breaks(f"{name}: no end after {LOST_S:g} s")

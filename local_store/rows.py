@@ -15,9 +15,12 @@ MESSAGE = """
     m.id, m.session_id, m.parent_id, m.role, m.text, m.reasoning, m.status, m.provider, m.model, m.request_id,
     m.finish_reason, m.error, m.created_at, m.finished_at,
     u.prompt_tokens, u.completion_tokens, u.reasoning_tokens, u.cached_tokens, u.cost_usd,
-    q.state, m.continues, m.cached_at
+    q.state, m.continues, m.cached_at, begun.provider
 """
-BESIDE_MESSAGE = "LEFT JOIN usage u ON u.message_id = m.id LEFT JOIN outbox q ON q.answer_id = m.id"
+BESIDE_MESSAGE = """
+    LEFT JOIN usage u ON u.message_id = m.id LEFT JOIN outbox q ON q.answer_id = m.id
+    LEFT JOIN message begun ON begun.id = m.continues
+"""
 MESSAGES = f"SELECT {MESSAGE} FROM message m {BESIDE_MESSAGE}"
 USAGE = slice(14, 19)
 LETTERS = """

@@ -128,6 +128,8 @@ class Message:
     """The id of the answer this one goes on from."""
     cached_at: int | None = None
     """When the text was first given, for an answer that came from the response cache."""
+    begun_by: str | None = None
+    """The provider of the answer this one goes on from: the text is of both."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,16 @@ class Degradation:
     def look(self) -> None:
         """Sees where the next question would go now."""
         route = self._route()
-        able = next((each for each in route if each.refusal is None), None)
-        if able is not None:
-            self._set(self._level_of(able.provider), self._because(able.provider))
+        able = [each for each in route if each.refusal is None]
+        if able:
+            # The best that is there, not the one that this very moment's figures put first.
+            best = min(able, key=lambda each: (each.tier, self._place(each.provider)))
+            self._set(self._level_of(best.provider), self._because(best.provider))
         elif out := next((each for each in route if each.refusal in ("breaker", "forced")), None):
             self._set(Level.OFFLINE, f"{out.provider}: {out.reason}")
+
+    def _place(self, provider: str) -> int:
+        return self._order.index(provider) if provider in self._order else len(self._order)
 
     def _because(self, provider: str) -> str:
         """Why it is that one: what keeps those before it from answering."""

@@ -93,6 +93,8 @@ class TurnFinished:
     """False when the store could not take the answer yet; it is kept in memory and tried again."""
     cached_at: int | None = None
     """Milliseconds since the epoch, when the answer comes from the cache: the time it was first given."""
+    begun_by: str | None = None
+    """The provider of the answer this one goes on from: the text is of both."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,22 @@ ELSEWHERE_PAUSE_S = 30.0
 SAID = 60
 
 
+@dataclass(frozen=True, slots=True)
+class LetterRow:
+    """A question in the outbox."""
+
+    number: int
+    standing: str
+    """waiting, delivering or dead; how often it failed; when it is tried again."""
+    question: str
+    error: str
+    """Why it was not delivered last time."""
+    created_at: int
+    letter: str
+    """Its id."""
+    session: str
+
+
 @dataclass(slots=True)
 class _Fate:
     """What became of one delivery."""
@@ -239,13 +255,15 @@ class Outbox:
         return now
 
     @command("outbox.list", slash="outbox")
-    async def list(self) -> builtins.list[Letter]:
+    async def list(self) -> builtins.list[LetterRow]:
         """List the questions that wait to be asked, and those that were given up."""
-        return builtins.list(await (await self._vault.get()).outbox.list())
+        letters = await (await self._vault.get()).outbox.list()
+        now = self._clock()
+        return [_row(number, each, now) for number, each in enumerate(letters, 1)]
 
     @command("outbox.retry")
     async def retry(self, letter: str) -> str:
-        """Ask a waiting or given-up question again now; name it by its id or the beginning of it."""
+        """Ask a waiting or given-up question again now; name it by its number in /outbox, or the start of its id."""
         store, found = await self._find(letter)
         try:
             await store.outbox.retry(found.id)
@@ -270,13 +288,30 @@ class Outbox:
     async def _find(self, letter: str) -> tuple[Store, Letter]:
         """The one letter whose id starts so."""
         store = await self._vault.get()
-        wanted = letter.strip().upper()
-        found = [each for each in await store.outbox.list() if wanted and each.id.startswith(wanted)]
+        wanted, letters = letter.strip().upper(), await store.outbox.list()
+        if wanted.isdecimal() and 0 < int(wanted) <= len(letters):
+            return store, letters[int(wanted) - 1]
+        found = [each for each in letters if wanted and each.id.startswith(wanted)]
         if len(found) == 1:
             return store, found[0]
         if found:
             raise CommandError(f"More than one waiting question starts with {letter!r}.", "Give more of its id.")
         raise CommandError(f"No question {letter!r} waits.", "/outbox lists them.")
+
+
+def _row(number: int, letter: Letter, now: float) -> LetterRow:
+    wait = letter.retry_at / 1000 - now
+    when = f", again in {wait:.0f} s" if letter.state == "waiting" and wait >= 1 else ""
+    tries = f", {letter.attempts} failed" if letter.attempts else ""
+    return LetterRow(
+        number,
+        f"{letter.state}{tries}{when}",
+        one_line(letter.question, SAID),
+        one_line(letter.error, 200),
+        letter.created_at,
+        letter.id,
+        letter.session_id,
+    )
 
 
 def _hopeless(problem: BackendError) -> bool:

@@ -7,7 +7,22 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 
-LEFT_OUT = frozenset({"matches", "active_leaf", "text", "reasoning"})
+LEFT_OUT = frozenset(
+    {
+        "letter",
+        "session",
+        "matches",
+        "active_leaf",
+        "text",
+        "reasoning",
+        "tier",
+        "score",
+        "calls",
+        "failures",
+        "slow",
+        "retry_in_s",
+    }
+)
 
 
 def lines_of(value: object) -> list[str]:

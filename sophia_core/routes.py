@@ -10,6 +10,7 @@ from sophia_core.commands import CommandError, command
 
 if TYPE_CHECKING:
     from backend_client import BackendClient
+    from backend_client.breaker import BreakerView
     from backend_client.routing import Ranked
     from sophia_core.state import Current
 
@@ -22,10 +23,11 @@ class RouteRow:
     provider: str
     verdict: str
     """`asked first`, `asked next`, or why it is not asked."""
-    seconds: float
-    """What it is ranked by within its tier: an estimate of the wait, with what else counts added to it."""
     why: str
+    """Its tier, and what it is ranked by within that: an estimate of the wait, with what else counts added to it."""
     tier: int
+    score: float
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,9 @@ class BreakerRow:
     model: str
     state: str
     reason: str
+    seen: str
+    """What it has seen in the last minute, in words."""
     calls: int
-    """In the window that is looked at."""
     failures: int
     slow: int
     retry_in_s: float | None
@@ -63,7 +66,17 @@ class Routes:
     async def breakers(self) -> list[BreakerRow]:
         """List the circuit breakers and what they have seen."""
         return [
-            BreakerRow(provider, model, view.state, view.reason, view.calls, view.failures, view.slow, view.retry_in_s)
+            BreakerRow(
+                provider,
+                model,
+                view.state.replace("_", " "),
+                view.reason,
+                _seen(view),
+                view.calls,
+                view.failures,
+                view.slow,
+                view.retry_in_s,
+            )
             for provider, model, view in self._client.breakers()
         ]
 
@@ -91,6 +104,13 @@ class Routes:
 
 
 def _row(place: int, each: Ranked, asked: list[Ranked]) -> RouteRow:
-    why = " + ".join(f"{seconds:.2f} {name}" for name, seconds in each.terms).replace("+ -", "- ")
+    terms = " + ".join(f"{seconds:.2f} {name}" for name, seconds in each.terms).replace("+ -", "- ")
+    why = f"tier {each.tier}, {each.score:.2f} s" + (f" = {terms}" if terms else "")
     verdict = "asked first" if asked[:1] == [each] else "asked next" if each in asked else f"not asked: {each.reason}"
-    return RouteRow(place, each.provider, verdict, round(each.score, 3), why, each.tier)
+    return RouteRow(place, each.provider, verdict, why, each.tier, round(each.score, 3))
+
+
+def _seen(view: BreakerView) -> str:
+    slow = f", {view.slow} slow" if view.slow else ""
+    again = f"; tried again in {view.retry_in_s:.0f} s" if view.state == "open" and view.retry_in_s else ""
+    return f"{view.failures} of {view.calls} failed{slow}{again}" if view.calls else f"nothing yet{again}"

@@ -27,7 +27,7 @@ ENDINGS = {
 def footer_of(message: Message) -> str:
     """The footer of an answer from the store."""
     usage = message.usage
-    parts = _who(message.provider, message.model) + _cached(message.cached_at)
+    parts = _who(message.begun_by, message.provider, message.model) + _cached(message.cached_at)
     if usage:
         parts.append(f"{usage.prompt_tokens}+{usage.completion_tokens} tokens")
         parts += [_cost(usage.cost_usd)] if usage.cost_usd else []
@@ -43,7 +43,7 @@ def standing_of(message: Message) -> str:
 
 def footer_of_turn(turn: TurnFinished) -> str:
     """The footer of an answer that has just ended."""
-    parts = _who(turn.provider, turn.model) + _cached(turn.cached_at)
+    parts = _who(turn.begun_by, turn.provider, turn.model) + _cached(turn.cached_at)
     if turn.completion_tokens is not None:
         parts.append(f"{turn.prompt_tokens}+{turn.completion_tokens} tokens")
         writing = turn.duration_s - (turn.first_token_s or 0.0)
@@ -56,8 +56,13 @@ def footer_of_turn(turn: TurnFinished) -> str:
     return _ended(parts, turn.status, turn.finish_reason, turn.error, turn.hint or "")
 
 
-def _who(provider: str | None, model: str | None) -> list[str]:
-    return [one_line(" · ".join(part for part in (provider, model) if part), 80)] if provider or model else []
+def _who(begun_by: str | None, provider: str | None, model: str | None) -> list[str]:
+    """Who said it; both, where one began it and another went on."""
+    both = f"{begun_by}, then {provider or 'nobody'}" if begun_by and begun_by != provider else provider
+    said = [part for part in (both, model) if part]
+    if begun_by and begun_by == provider:
+        said.append("in two parts")
+    return [one_line(" · ".join(said), 120)] if said else []
 
 
 def _ended(parts: list[str], status: str, reason: str | None, error: str | None, hint: str) -> str:

@@ -13,7 +13,6 @@ from textual.css.query import NoMatches
 from sophia_core.events import (
     AttemptFailed,
     Event,
-    FailedOver,
     KeysChanged,
     LoginNeeded,
     Notice,
@@ -69,9 +68,6 @@ class Listener:
                 app.feed.show(event.session_id)
             case SessionsChanged():
                 app.feed.refresh()
-            case FailedOver():
-                text = f"{event.failed} cannot answer: {event.reason}"
-                app.dispatcher.notice("info", one_line(text, 300), f"{event.provider} is asked instead.")
             case OutboxChanged():
                 self._outbox(event)
             case LoginNeeded():
@@ -98,7 +94,7 @@ class Listener:
         parts += [f"{event.dead} could not be delivered"] if event.dead else []
         if parts:
             words = f"Questions: {', '.join(parts)} · /outbox shows them"
-            standing.say("outbox", words, "warning" if event.dead else "info")
+            standing.say("outbox", words, "warning")
         else:
             standing.clear("outbox")
 

@@ -9,6 +9,7 @@ from sophia_core.events import (
     DegradationChanged,
     EmbeddedProgressed,
     Event,
+    FailedOver,
     KeysChanged,
     Level,
     RouteChosen,
@@ -60,6 +61,8 @@ def after(values: StatusValues, event: Event) -> StatusValues:
     match event:
         case TurnStarted():
             return replace(values, busy=True, tokens_per_s=None)
+        case FailedOver():
+            return replace(values, provider=one_line(event.provider, 40), model="")
         case RouteChosen():
             return replace(values, provider=one_line(event.provider, 40), model=one_line(event.model, 60))
         case TurnFinished():

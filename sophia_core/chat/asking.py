@@ -34,8 +34,8 @@ class Question:
     fresh: bool = False
     """Asks somebody, whatever is remembered."""
     defer: Defer | None = None
-    avoid: str = ""
-    """The provider to ask last of its kind: it broke off what is gone on with."""
+    avoid: frozenset[str] = frozenset()
+    """Providers that broke off this very answer: others are asked first."""
 
     @property
     def continuing(self) -> bool:

@@ -238,9 +238,10 @@ class Chat:
         self._bus.publish(SessionChanged(answer.session_id))
         messages = build_messages(path if prefix else path[:-1], self._settings.system_prompt)
         self._bus.publish(TurnStarted(answer.session_id, question.id, new.id, request_id, question.text, prefix))
-        exchange = Exchange(answer.session_id, new.id, request_id, prefix)
+        exchange = Exchange(answer.session_id, new.id, request_id, prefix, answer.provider if prefix else None)
         defer = None if prefix else self._queueing(store, exchange)
-        broke_off = prefix and answer.status in ("partial", "interrupted")
+        earlier = [answer, *await store.messages.siblings(answer.id)]
+        broke_off = {each.provider for each in earlier if each.provider and each.status == "partial"}
         question_again = Question(
             exchange,
             messages,
@@ -248,7 +249,7 @@ class Chat:
             self._current.model,
             fresh=True,
             defer=defer,
-            avoid=(answer.provider or "") if broke_off else "",
+            avoid=frozenset(broke_off),
         )
         return await self._run(store, question_again)
 

@@ -66,6 +66,8 @@ class Exchange:
     request_id: str
     prefix: str = ""
     """What the answer starts with when it continues an earlier one."""
+    begun_by: str | None = None
+    """The provider of that earlier one."""
     cached_at: int | None = None
     """When the answer was first given, where it comes from the cache."""
 
@@ -254,6 +256,7 @@ class _Turn:
             first_token_s=answer.first_token_s,
             duration_s=self._clock() - answer.started,
             saved=saved,
+            begun_by=self._exchange.begun_by,
             cached_at=self._exchange.cached_at,
         )
 

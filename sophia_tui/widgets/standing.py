@@ -35,7 +35,9 @@ class Standing(Static):
         self.display = bool(self._said)
         self.set_class(False, "warning", "error")
         if self._said:
-            _, text, weight = min(self._said, key=lambda each: _ORDER[each[2]])
+            _, text, weight = min(
+                reversed(self._said), key=lambda each: _ORDER[each[2]]
+            )  # the newest of the weightiest
             more = len(self._said) - 1
             self.set_class(weight != "info", weight)
             self.update(Content(text + (f"  (+{more} more)" if more else "")))

@@ -322,6 +322,46 @@ async def test_a_conversation_too_long_goes_to_a_larger_window_only() -> None:
     assert (error is not None, hosts.order) == (True, ["b"])
 
 
+@virtual
+async def test_who_broke_off_is_asked_after_the_others() -> None:
+    cut = ScriptedReply((delta(content="Hel"), Unreachable("cut")))
+    hosts = Hosts(a=[cut, chat("a")], b=[chat("b")], small=[])
+    client = client_of(hosts, named("a"), named("b"), named("small", tier=2))
+    await collect(client.stream(ASK))
+    assert client.explain()[0].provider == "b"
+    assert ("broke off lately", 3.0) in next(each.terms for each in client.explain() if each.provider == "a")
+    await asyncio.sleep(31)
+    assert client.explain()[0].provider == "a"
+
+
+@virtual
+async def test_who_broke_off_this_answer_stands_behind_the_next_tier_but_not_behind_all() -> None:
+    providers = [named("a"), named("paid", tier=1), named("small", tier=2)]
+    hosts = Hosts(a=[], paid=[chat("paid")], small=[])
+    chunks, _ = await collect(client_of(hosts, *providers).stream(replace(ASK, avoid=frozenset({"a"}))))
+    assert routed(chunks).provider == "paid"
+    hosts = Hosts(a=[chat("a")], small=[])
+    chunks, _ = await collect(client_of(hosts, providers[0], providers[2]).stream(replace(ASK, avoid=frozenset({"a"}))))
+    assert routed(chunks).provider == "a"
+
+
+@virtual
+async def test_a_long_answer_shows_that_a_provider_is_back_before_it_ends() -> None:
+    long_answer = ScriptedReply((delta(content="one"), 3.0, delta(content="two"), 3600.0))
+    hosts = Hosts(a=[DEAD, DEAD, DEAD, long_answer])
+    client = client_of(hosts)
+    breaker = client.fleet.stations["a"].breaker(None)
+    await collect(client.stream(ASK))
+    stream = client.stream(ASK)
+    assert isinstance(await anext(stream), Routed)
+    assert (breaker.state, breaker.allows()) == ("half_open", False)
+    said = [await anext(stream), await anext(stream)]
+    assert text_of(said) == "onetwo"
+    assert breaker.allows()
+    await stream.aclose()
+    assert breaker.allows()
+
+
 class Tokens:
     """A source whose token can be renewed `renewals` times."""
 

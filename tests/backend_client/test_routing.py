@@ -23,6 +23,7 @@ PLAIN = Candidate(
     other_region=False,
     habit=False,
     price_usd=0.0,
+    broken=0.0,
     warming=False,
 )
 
@@ -43,6 +44,7 @@ def test_without_knowledge_the_order_given_holds() -> None:
         {"other_region": True, "first_token_s": 0.9},
         {"price_usd": 0.1},
         {"warming": True},
+        {"broken": 0.5},
         {"refusal": "breaker"},
     ],
 )
@@ -65,6 +67,7 @@ candidates = st.builds(
     first_token_s=st.none() | st.floats(0, 600),
     waiting=st.floats(0, 1000),
     warming=st.booleans(),
+    broken=st.floats(0, 1),
     price_usd=st.floats(0, 10),
     refusal=st.none() | st.sampled_from(["breaker", "cap", "capability"]),
 )

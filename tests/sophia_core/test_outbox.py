@@ -237,19 +237,20 @@ async def test_a_dropped_question_is_never_asked(desk: OpenDesk) -> None:
     assert made.heard(OutboxChanged)[-1] == OutboxChanged(0, 0)
 
 
-async def test_letters_are_listed_and_named_by_the_beginning_of_their_id(desk: OpenDesk) -> None:
+async def test_letters_are_listed_and_named_by_their_number_or_the_beginning_of_their_id(desk: OpenDesk) -> None:
     made = await desk(DOWN, DOWN)
     await made.turn("chat.send Q1")
     await made.turn("chat.send Q2")
     listed = await made.run("/outbox")
     assert isinstance(listed, list)
-    assert [letter.question for letter in listed] == ["Q1", "Q2"]
+    assert [(row.number, row.standing, row.question) for row in listed] == [(1, "waiting", "Q1"), (2, "waiting", "Q2")]
     with pytest.raises(CommandError, match="More than one"):
-        await made.run(f"outbox.retry {listed[0].id[:3]}")
+        await made.run(f"outbox.retry {listed[0].letter[:3]}")
     with pytest.raises(CommandError, match="No question"):
         await made.run("outbox.retry zzz")
     with pytest.raises(CommandError, match="No question"):
         await made.run('outbox.retry ""')
+    assert await made.run("outbox.retry 2") == "'Q2' is asked when SOPHIA is next open."
 
 
 # Beside a person
