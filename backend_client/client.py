@@ -12,19 +12,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from backend_client.attempts import Attempts
 from backend_client.budget import RetryBudget
 from backend_client.errors import BackendError, InvalidRequest
 from backend_client.fleet import CostCap, Fleet, Resilience
 from backend_client.happenings import Happening, Hook
-from backend_client.probe import check_health, list_models
-from backend_client.ready import made_ready
 from backend_client.transport import HttpTransport, Transport
 from backend_client.types import ChatMessage, ChatRequest, Chunk, Health, ModelCard, Provider
 
 if TYPE_CHECKING:
     import random
 
+    from backend_client.attempts import Attempts
     from backend_client.breaker import BreakerView
     from backend_client.monitor import Monitor
     from backend_client.routing import Ranked
@@ -67,6 +65,7 @@ class BackendClient:
         self._budget = RetryBudget()
         self._monitor: Monitor | None = None
         self._monitoring: asyncio.Task[None] | None = None
+        self._watching = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,8 +78,11 @@ class BackendClient:
     def start(self) -> None:
         """Watch over the providers from now on: ask those that are out whether they are back, and all for their load.
 
-        Nothing is sent as long as there is nothing to know.
+        Nothing is sent, and nothing runs, until the first request has been made.
         """
+        self._watching = True
+
+    def _watch(self) -> None:
         from backend_client.monitor import Monitor
 
         if self._monitoring is None:
@@ -138,6 +140,8 @@ class BackendClient:
 
     async def models(self, provider: str | None = None) -> list[ModelCard]:
         """Return the models that a provider offers; None is the first. Raises BackendError."""
+        from backend_client.probe import list_models
+
         return await list_models(self._find(provider), self._transport)
 
     async def embed(
@@ -145,6 +149,7 @@ class BackendClient:
     ) -> list[list[float]]:
         """Return one vector a text, from the provider named or the first that can. Raises BackendError."""
         from backend_client.embeddings import embed
+        from backend_client.ready import made_ready
 
         chosen = self._find(provider or self._first_that_embeds())
         endpoint = await made_ready(chosen)
@@ -162,17 +167,21 @@ class BackendClient:
             chosen = self._find(provider)
         except InvalidRequest as error:
             return Health(False, str(error), 0.0)
+        from backend_client.probe import check_health
+
         return await check_health(chosen, self._transport, self._clock)
 
     async def warm(self) -> None:
         """Import now, off the event loop, what the first request would otherwise wait for. Sends nothing."""
-        await asyncio.to_thread(importlib.import_module, "tenacity")
+        for name in ("tenacity", "backend_client.attempts", "backend_client.monitor"):
+            await asyncio.to_thread(importlib.import_module, name)
         warm = getattr(self._transport, "warm", None)
         if warm is not None:
             await warm()
 
     async def aclose(self) -> None:
         """Stop watching and close all connections."""
+        self._watching = False
         if self._monitoring is not None:
             self._monitoring.cancel()
             with suppress(asyncio.CancelledError):
@@ -197,6 +206,9 @@ class BackendClient:
         return True
 
     def _attempts(self, request: ChatRequest, pinned: str | None, most: int | None = None) -> Attempts:
+        # Imported with the first question: a program that waits for one needs none of it in its memory.
+        from backend_client.attempts import Attempts
+
         return Attempts(
             self.fleet,
             request,
@@ -212,6 +224,8 @@ class BackendClient:
 
     def _happened(self, happening: Happening) -> None:
         self._hook(happening)
+        if self._watching and self._monitor is None:
+            self._watch()
         if self._monitor is not None:
             self._monitor.wake()
 

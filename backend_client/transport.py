@@ -22,7 +22,6 @@ from backend_client.errors import (
     Unreachable,
     excerpt,
 )
-from backend_client.front import call_for, told, whole
 from backend_client.seam import Call, Reply, Transport
 
 if TYPE_CHECKING:
@@ -131,6 +130,8 @@ async def _open(client: httpx2.AsyncClient, call: Call) -> Reply:
 
 def _front(pooled: httpx2.AsyncClient) -> httpx2.AsyncClient:
     import httpx2
+
+    from backend_client.front import call_for, told, whole
 
     class Front(httpx2.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

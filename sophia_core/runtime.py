@@ -12,7 +12,6 @@ from backend_client import BackendClient
 from backend_client.download import download
 from backend_client.fleet import CostCap, Resilience
 from backend_client.happenings import Happening
-from backend_client.probe import list_models
 from backend_client.transport import HttpTransport, Transport
 from backend_client.types import Endpoint, ModelCard, Provider, StaticEndpoint
 from local_store import StorePaths
@@ -119,6 +118,8 @@ class Runtime:
         return next(each for each in self.providers if each.name == first)
 
     async def _list_models(self, name: str, endpoint: Endpoint) -> list[ModelCard]:
+        from backend_client.probe import list_models
+
         return await list_models(Provider(name, StaticEndpoint(endpoint)), self._transport)
 
     async def start(self, *, create: bool = True) -> None:
