@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Literal
 from backend_client.budget import RetryBudget
 from backend_client.errors import BackendError
 from backend_client.exchange import Exchange
-from backend_client.happenings import Hook, StreamEnded
+from backend_client.happenings import AnswerEnded, Hook
 from backend_client.types import Chunk, Routed, UsageChunk
 
 if TYPE_CHECKING:
-    from backend_client.fleet import CostCap
     from backend_client.placing import Place
 
 
@@ -30,12 +29,11 @@ class Answer:
         *,
         hook: Hook,
         budget: RetryBudget,
-        cap: CostCap,
     ) -> None:
         self._exchange, self._place, self._routed = exchange, place, routed
         self._first_token_s, self._clock, self._redact = first_token_s, clock, redact
         self._began_at = clock()
-        self._hook, self._budget, self._cap = hook, budget, cap
+        self._hook, self._budget, self._bill = hook, budget, place.bill
         self._usage: UsageChunk | None = None
         self.opening: list[Chunk] = [routed, *self._priced(exchange.opening)]
         """What is there already; Routed is the first."""
@@ -65,10 +63,11 @@ class Answer:
     def _priced(self, chunks: list[Chunk]) -> list[Chunk]:
         for index, chunk in enumerate(chunks):
             if type(chunk) is UsageChunk:
-                provider = self._place.station.provider
-                chunks[index] = self._usage = usage = provider.priced(chunk)
-                if provider.paid:
-                    self._cap.spent_usd += max(0.0, usage.cost_usd or 0.0)
+                chunks[index] = self._usage = self._place.station.provider.priced(chunk)
+                if self._bill is not None:
+                    self._bill.told(self._usage)
+        if self._bill is not None:
+            self._bill.came(chunks)
         return chunks
 
     def _end(self, outcome: Literal["complete", "failed", "cancelled"], error: BackendError | None = None) -> None:
@@ -83,7 +82,7 @@ class Answer:
             self._place.cancelled()
         usage = self._usage
         self._hook(
-            StreamEnded(
+            AnswerEnded(
                 self._routed.request_id,
                 self._routed.provider,
                 self._routed.model,
@@ -92,7 +91,7 @@ class Answer:
                 self._first_token_s + self._clock() - self._began_at,
                 usage.prompt_tokens if usage else None,
                 usage.completion_tokens if usage else None,
-                usage.cost_usd if usage else None,
+                usage.cost_usd if usage and usage.cost_usd is not None else self._place.cost_usd,
                 error.error_type if error else None,
             )
         )

@@ -30,10 +30,10 @@ from backend_client.happenings import FailedOver, Hook
 from backend_client.limiter import Slot
 from backend_client.placing import Place
 from backend_client.ready import chat_headers, made_ready, proof_of, request_id_from
-from backend_client.retry import is_momentary, pause_before_retry
+from backend_client.retry import backoff, is_momentary, pause_before_retry
 from backend_client.routing import Ranked
 from backend_client.transport import Call, Transport
-from backend_client.types import Attempt, ChatRequest, Endpoint, Kind, Provider, Routed
+from backend_client.types import Attempt, ChatRequest, Endpoint, Kind, Provider, Routed, Timeouts
 from backend_client.wire import encode_chat
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Attempts:
         sleep: Callable[[float], Awaitable[None]],
         hook: Hook,
         most: int | None = None,
+        total_s: float | None = None,
     ) -> None:
         self._most = most
         """How often one provider is asked at most; None is its own setting."""
@@ -69,7 +70,9 @@ class Attempts:
         self._transport, self._budget, self._rng = transport, budget, rng
         self._clock, self._sleep, self._hook = clock, sleep, hook
         self._base_id = request_id_from(request.request_id)
-        self._timeouts = fleet.stations[self._choice.ranked()[0].provider].provider.timeouts
+        first = next(iter(self._choice.ranked()), None)
+        timeouts = Timeouts() if first is None else fleet.stations[first.provider].provider.timeouts
+        self._timeouts = timeouts if total_s is None else replace(timeouts, total=min(total_s, timeouts.total))
         self._deadline = clock() + self._timeouts.total
         self._number = 0
         self._started = 0.0
@@ -117,11 +120,13 @@ class Attempts:
         body = await _encoded(request, endpoint.model, kind)
         if self._most is None:  # a canary is nobody's use
             place.station.used()
+        place.sent()
         sent_at = self._clock()
         exchange = await self._proven(provider, endpoint, kind, body)
         first_token_s = self._clock() - sent_at
         place.began(first_token_s)
-        self._fleet.remember(request.flow, provider.name)
+        if self._most is None:
+            self._fleet.remember(request.flow, provider.name)
         model = self._model(endpoint)
         routed = Routed(provider.name, model or exchange.model, self._request_id, self._number)
         return Answer(
@@ -133,7 +138,6 @@ class Attempts:
             self._redact,
             hook=self._hook,
             budget=self._budget,
-            cap=self._fleet.cap,
         )
 
     async def _proven(self, provider: Provider, endpoint: Endpoint, kind: Kind, body: bytes) -> Exchange:
@@ -157,15 +161,18 @@ class Attempts:
 
     async def _exchange(self, provider: Provider, endpoint: Endpoint, proof: dict[str, str], body: bytes) -> Exchange:
         url = path_under(endpoint.base_url, "/chat/completions")
+        wait = provider.timeouts
+        if wait.total != self._timeouts.total:  # the time of the request, whoever answers it
+            wait = replace(wait, total=self._timeouts.total)
         call = Call(
             "POST",
             url,
             {**chat_headers(self._request, self._request_id, self._remaining()), **proof},
             body,
-            provider.timeouts,
+            wait,
             provider.name,
         )
-        exchange = Exchange(provider.timeouts, self._deadline, self._clock, self._redact)
+        exchange = Exchange(wait, self._deadline, self._clock, self._redact)
         try:
             await exchange.begin(self._transport, call)
         except BaseException:
@@ -212,9 +219,11 @@ class Attempts:
         return 0.0, other.provider
 
     def _look_again(self, error: BackendError) -> float | None:
-        if not isinstance(error, AllUnavailable) or self._most == 1:
+        """All have a probe under way: one of them may be back in a moment, long before its breaker's time."""
+        if not isinstance(error, AllUnavailable) or not error.retryable or self._number >= TRIES_WITHOUT_ANYBODY:
             return None
-        return pause_before_retry(error, self._number, TRIES_WITHOUT_ANYBODY, self._remaining(), self._rng)
+        pause = backoff(self._number, self._rng)
+        return pause if self._most is None and pause < self._remaining() else None
 
     def _better_there(self, other: Ranked, station: Station, error: BackendError, here: float | None) -> bool:
         if here is None:

@@ -24,9 +24,8 @@ class Secret:
 
     def redact(self, text: str) -> str:
         """Return `text` with every copy of the secret masked."""
-        for form in (self.__value, self.__value.strip()):
-            if form:
-                text = text.replace(form, MASK)
+        for form in _forms(self.__value):
+            text = text.replace(form, MASK)
         return text
 
     def __repr__(self) -> str:
@@ -148,6 +147,21 @@ def redact(auth: Auth, text: str) -> str:
             return key.redact(text)
         case Bearer(source):
             return source.redact(text)
+
+
+def _forms(value: str) -> list[str]:
+    """The secret as it is, and as it looks in a form, in JSON and on a web page; the longest first."""
+    bare = value.strip()
+    forms = {value, bare}
+    if not bare.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        import json
+        from html import escape
+        from urllib.parse import quote, quote_plus
+
+        written = json.dumps(bare)[1:-1]
+        forms |= {quote(bare), quote(bare, safe=""), quote_plus(bare), escape(bare), escape(bare, quote=False)}
+        forms |= {written, written.replace("/", "\\/")}
+    return sorted(filter(None, forms), key=len, reverse=True)
 
 
 def _bearer(secret: Secret) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -122,9 +123,9 @@ def _text(value: object, name: str, place: str) -> str:
 
 
 def _number(value: object, name: str, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ValueError(f"{name} in {place} has to be a number that is not below 0, not {value!r}")
-    return float(value)
+    return float(value) if value <= sys.float_info.max else math.inf
 
 
 def _check(fault: Fault, place: str) -> None:

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeAlias
 
+from backend_client.bill import Bill
 from backend_client.errors import BackendError, ContextTooLong
-from backend_client.fleet import Fleet, Station, least_bad
-from backend_client.happenings import Hook, Queued
+from backend_client.fleet import Decision, Fleet, Station, least_bad
+from backend_client.happenings import Hook, QueueWaited
 from backend_client.limiter import Slot
 from backend_client.placing import Place, nowhere
 from backend_client.retry import goes_elsewhere
@@ -30,6 +31,7 @@ class Choice:
         self._most, self._hook = most, hook
         self._needs = request.needs
         self._tried: Counter[str] = Counter()
+        self._seen: tuple[Ranked, ...] = ()
 
     def ranked(self) -> tuple[Ranked, ...]:
         """The route as it is now."""
@@ -57,6 +59,7 @@ class Choice:
         for _ in range(1 + len(self._fleet.stations)):
             for name, early in self._order(target):
                 if place := await self._enter(self._fleet.stations[name], request_id, in_time, early=early):
+                    self._fleet.decided(Decision(request_id, name, self._seen))
                     return place
         raise nowhere(self.ranked(), self._needs)
 
@@ -74,8 +77,9 @@ class Choice:
     def _order(self, target: str | None) -> Iterator[tuple[str, bool]]:
         """Yield whom to ask, and whether that is before its breaker's time."""
         if target is not None:
+            self._seen = self.ranked()
             yield target, True
-        ranked = self.ranked()
+        ranked = self._seen = self.ranked()
         for again in (False, True):
             for each in ranked:
                 if each.refusal is None and bool(self._tried[each.provider]) is again and self._may_try(each):
@@ -90,14 +94,16 @@ class Choice:
         if not (early or breaker.allows()):
             return None
         slot = await in_time(station.limiter.acquire(self._request.flow))
-        permit = breaker.acquire(early=early)
+        provider, cap = station.provider, self._fleet.cap
+        # Looked at again, since others may have spent the rest while this one waited.
+        permit = None if provider.paid and cap.reached else breaker.acquire(early=early)
         if permit is None:
             slot.release()
             return None
-        self._tried[station.provider.name] += 1
+        self._tried[provider.name] += 1
         if slot.waited_s >= WORTH_TELLING_S:
-            self._hook(Queued(request_id, station.provider.name, slot.waited_s))
-        return Place(station, slot, permit)
+            self._hook(QueueWaited(request_id, provider.name, slot.waited_s))
+        return Place(station, slot, permit, Bill(provider, self._request, cap) if provider.paid else None)
 
     def _may_try(self, one: Ranked) -> bool:
         return self._tried[one.provider] < self.limit(one.provider)

@@ -7,14 +7,13 @@ import importlib
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from backend_client.budget import RetryBudget
-from backend_client.errors import BackendError, InvalidRequest
-from backend_client.fleet import CostCap, Fleet, Resilience
+from backend_client.errors import BackendError, CostCapReached, InvalidRequest
+from backend_client.fleet import CostCap, Fleet, Resilience, least_bad
 from backend_client.happenings import Happening, Hook
 from backend_client.transport import HttpTransport, Transport
 from backend_client.types import ChatMessage, ChatRequest, Chunk, Health, ModelCard, Provider
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 
 CANARY: Final = ChatRequest((ChatMessage("user", "Say ok."),), max_tokens=1, flow="canary")
 """The smallest request that shows that a model answers again."""
+CANARY_S: Final = 45.0
+"""How long that may take; a provider that takes longer is not back."""
 
 
 def _nobody(happening: Happening) -> None:
@@ -92,7 +93,7 @@ class BackendClient:
                 clock=self._clock,
                 sleep=self._sleep,
                 rng=self._rng,
-                hook=self._hook,
+                hook=self._tell,
                 canary=self._canary,
             )
             self._monitoring = asyncio.create_task(self._monitor.run(), name="provider-monitor")
@@ -134,9 +135,10 @@ class BackendClient:
     def force(self, provider: str, model: str | None, to: Literal["open", "closed"] | None) -> None:
         """Hold a provider's breaker open or closed, or let it go by what it sees again. Raises InvalidRequest."""
         station = self.fleet.stations[self._find(provider).name]
-        chosen = [station.breaker(model)] if model is not None else list(station.breakers().values())
-        for breaker in chosen or [station.breaker(None)]:
-            breaker.force(to)
+        if model is None:
+            station.force(to)
+        else:
+            station.breaker(model).force(to)
 
     async def models(self, provider: str | None = None) -> list[ModelCard]:
         """Return the models that a provider offers; None is the first. Raises BackendError."""
@@ -149,10 +151,13 @@ class BackendClient:
     ) -> list[list[float]]:
         """Return one vector a text, from the provider named or the first that can. Raises BackendError."""
         from backend_client.embeddings import embed
+        from backend_client.exchange import out_of_time, within
         from backend_client.ready import made_ready
 
-        chosen = self._find(provider or self._first_that_embeds())
-        endpoint = await made_ready(chosen)
+        chosen = self._find(provider) if provider else self._that_embeds()
+        if chosen.paid and self.cap.reached:
+            raise CostCapReached(f"{chosen.name} costs money, and {self.cap.why}")
+        endpoint = await within(chosen.timeouts.total, made_ready(chosen), lambda: out_of_time(chosen.timeouts))
         if not isinstance(self._transport, HttpTransport):
             raise InvalidRequest("embeddings need a real connection")
         http = await self._transport.http_client(endpoint.base_url)
@@ -182,18 +187,18 @@ class BackendClient:
     async def aclose(self) -> None:
         """Stop watching and close all connections."""
         self._watching = False
-        if self._monitoring is not None:
-            self._monitoring.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._monitoring
-            self._monitoring = None
-        await self._transport.aclose()
+        monitoring, self._monitoring = self._monitoring, None
+        try:
+            if monitoring is not None:
+                monitoring.cancel()
+                await asyncio.wait([monitoring])
+        finally:
+            await self._transport.aclose()
 
     async def _canary(self, provider: Provider, model: str | None) -> bool:
         """Ask for one token, once; its success or failure reaches the breaker like that of any request."""
-        attempts = self._attempts(
-            replace(CANARY, model=model, request_id=f"canary-{os.urandom(8).hex()}"), provider.name, most=1
-        )
+        request = replace(CANARY, model=model, request_id=f"canary-{os.urandom(8).hex()}")
+        attempts = self._attempts(request, provider.name, most=1, total_s=CANARY_S)
         try:
             answer = await attempts.open()
             try:
@@ -205,7 +210,9 @@ class BackendClient:
             return False
         return True
 
-    def _attempts(self, request: ChatRequest, pinned: str | None, most: int | None = None) -> Attempts:
+    def _attempts(
+        self, request: ChatRequest, pinned: str | None, most: int | None = None, total_s: float | None = None
+    ) -> Attempts:
         # Imported with the first question: a program that waits for one needs none of it in its memory.
         from backend_client.attempts import Attempts
 
@@ -220,18 +227,33 @@ class BackendClient:
             sleep=self._sleep,
             hook=self._happened,
             most=most,
+            total_s=total_s,
         )
 
+    def _tell(self, happening: Happening) -> None:
+        """Tell whoever listens; a listener that fails costs nobody an answer, nor its place at a provider."""
+        try:
+            self._hook(happening)
+        except Exception as error:
+            context = {"message": f"a listener failed over {type(happening).__name__}", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+
     def _happened(self, happening: Happening) -> None:
-        self._hook(happening)
+        self._tell(happening)
         if self._watching and self._monitor is None:
             self._watch()
         if self._monitor is not None:
             self._monitor.wake()
 
-    def _first_that_embeds(self) -> str | None:
-        able = self.fleet.rank(frozenset({"embeddings"}))
-        return able[0].provider if able and able[0].refusal is None else None
+    def _that_embeds(self) -> Provider:
+        from backend_client.placing import nowhere
+
+        needs = frozenset({"embeddings"})
+        ranked = self.fleet.rank(needs)
+        able = [each for each in ranked if each.refusal is None] or least_bad(ranked)
+        if not able:
+            raise nowhere(ranked, needs)
+        return self.fleet.stations[able[0].provider].provider
 
     def _find(self, name: str | None) -> Provider:
         stations = self.fleet.stations

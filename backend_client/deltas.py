@@ -43,7 +43,7 @@ class DeltaReader:
         if self.model is None:
             model = event.get("model")
             if isinstance(model, str) and model:
-                self.model = clean(model)[:_NAME_LIMIT]
+                self.model = _shown(model)
         choices = event.get("choices")
         if isinstance(choices, list):
             for choice in choices:
@@ -68,7 +68,7 @@ class DeltaReader:
             self._delta(delta)
         reason = choice.get("finish_reason")
         if reason and isinstance(reason, str) and self.finish_reason is None:
-            self.finish_reason = clean(reason)[:_NAME_LIMIT]
+            self.finish_reason = _shown(reason)
 
     def _delta(self, delta: dict[str, object]) -> None:
         # vLLM and OpenRouter say `reasoning`, llama.cpp and DeepSeek `reasoning_content`; some send both, alike.
@@ -140,6 +140,12 @@ def clean(text: str) -> str:
     return text
 
 
+def _shown(name: str) -> str:
+    """Return a name as it may stand in a line of text: whole characters that can be seen, and not too many."""
+    name = clean(name)[:_NAME_LIMIT]
+    return name if name.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in name)
+
+
 def _said(content: object) -> str:
     """Return the text of a content field that is a list of parts."""
     if isinstance(content, list):
@@ -153,7 +159,7 @@ def _part(part: object) -> str:
 
 
 def _name(value: object) -> str | None:
-    return clean(value)[:_NAME_LIMIT] if isinstance(value, str) and value else None
+    return _shown(value) if isinstance(value, str) and value else None
 
 
 def _arguments(value: object) -> str:

@@ -14,7 +14,7 @@ from backend_client.oauth import ADDRESS_MAX, SETTINGS_HINT, Fields, OAuth, refu
 from backend_client.tokens import TOKEN_MAX, Tokens
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
-INTERVAL_S, INTERVAL_MOST_S = 5.0, 60.0
+INTERVAL_S, INTERVAL_LEAST_S, INTERVAL_MOST_S = 5.0, 1.0, 60.0
 SLOW_DOWN_S: Final = 5.0
 LIFE_MOST_S: Final = 1800.0
 """The longest that anybody is waited for."""
@@ -53,7 +53,7 @@ async def ask_for_code(oauth: OAuth) -> DeviceCode:
         str(code),
         str(whole) if _web(whole) else None,
         _number(said.get("expires_in"), LIFE_MOST_S, LIFE_MOST_S),
-        _number(said.get("interval"), INTERVAL_S, INTERVAL_MOST_S),
+        max(INTERVAL_LEAST_S, _number(said.get("interval"), INTERVAL_S, INTERVAL_MOST_S)),
         Secret(secret),
     )
 
@@ -112,5 +112,5 @@ def _web(address: Any) -> bool:
 
 def _number(value: Any, default: float, most: float) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-        return min(float(value), most)
+        return float(min(value, most))
     return default

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from urllib.parse import urljoin, urlsplit
 
 from backend_client.address import origin
-from backend_client.errors import NotOurProtocol, Redirected, ServerFailed
+from backend_client.errors import NotOurProtocol, Redirected, ServerFailed, excerpt
 from backend_client.transport import Call, Reply, Transport
 from backend_client.types import Timeouts
 
@@ -40,7 +40,17 @@ async def _found(transport: Transport, url: str, offset: int) -> Reply:
         await reply.aclose()
         if reply.status not in (301, 302, 303, 307, 308):
             raise ServerFailed(f"{origin(url)} answers with status {reply.status}", status=reply.status)
-        url = urljoin(url, reply.headers.get("location", ""))
-        if urlsplit(url).scheme != "https":
-            raise Redirected(f"{origin(url)} is not an https address", hint="The download was stopped.")
+        url = _next(url, reply.headers.get("location", ""))
     raise Redirected(f"more than {MAX_REDIRECTS} redirects", hint="The download was stopped.")
+
+
+def _next(url: str, location: str) -> str:
+    try:
+        address = urljoin(url, location)
+        secure = urlsplit(address).scheme == "https" and address.isprintable()
+    except ValueError:
+        secure, address = False, location
+    if not secure:
+        shown = excerpt(address.partition("?")[0], limit=120)
+        raise Redirected(f"{shown!r} is not an https address", hint="The download was stopped.")
+    return address

@@ -119,10 +119,14 @@ def _sdk() -> Any:
     """Import the SDK, with the part that it would import at its first use."""
     import logging
 
+    root = logging.getLogger()
+    before = root.handlers[:]
     sdk = importlib.import_module("openai")
     importlib.import_module("openai.resources.embeddings")
-    # Its debug log holds the texts.
+    # Its debug log holds the texts, and OPENAI_LOG would have all logs written over the screen.
     logging.getLogger("openai").setLevel(logging.WARNING)
+    for handler in [each for each in root.handlers if each not in before]:
+        root.removeHandler(handler)
     return sdk
 
 

@@ -34,6 +34,10 @@ from typing import ClassVar, Literal, TypeAlias
 Fault: TypeAlias = Literal["network", "server", "caller", "account", "model"]
 
 EXCERPT_LIMIT = 300
+KEY_MAX = 16 << 10
+"""Characters of the longest key or token."""
+LOOK_AT = 24 << 10
+"""Characters, or bytes, of a stranger's text that are looked at."""
 
 
 class BackendError(Exception):
@@ -251,7 +255,9 @@ class StreamFailed(BackendError):
 
 def excerpt(raw: bytes | str, redact: Callable[[str], str] = str, limit: int = EXCERPT_LIMIT) -> str:
     """Return at most `limit` printable characters of what a stranger sent, for use in a message."""
-    # Masking comes before cutting, so that a cut never leaves most of a key.
-    text = raw[:8192].decode("utf-8", "replace") if isinstance(raw, bytes) else raw[:8192]
-    shown = " ".join("".join(char if char.isprintable() else " " for char in redact(text)).split())
+    # Masking comes before cutting, so that a cut never leaves most of a key; what may be the part of one that the
+    # first cut left is not shown either.
+    text = redact(raw[:LOOK_AT].decode("utf-8", "replace") if isinstance(raw, bytes) else raw[:LOOK_AT])
+    text = text if len(raw) < LOOK_AT else text[:-KEY_MAX]
+    shown = " ".join("".join(char if char.isprintable() else " " for char in text[: LOOK_AT // 2]).split())
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

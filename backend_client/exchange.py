@@ -27,6 +27,7 @@ ERROR_BODY_MAX: Final = 64 << 10
 """Bytes of an error body that are read."""
 USAGE_GRACE_S: Final = 5.0
 """How long to wait for the usage of an answer that is already complete."""
+NOTHING_CAME: Final = "Ask again; if that does not help, look into the server's log."
 DRAIN_S: Final = 0.1
 """How long to wait for the end of the body after `[DONE]`, so that the connection can be used again."""
 
@@ -52,6 +53,7 @@ class Exchange:
         self._reply: Reply | None = None
         self._body: AsyncIterator[bytes] = _nothing()
         self._has_content = False
+        self._grace_until: float | None = None
 
     @property
     def model(self) -> str | None:
@@ -78,6 +80,8 @@ class Exchange:
             self._has_content = any(isinstance(chunk, _CONTENT) for chunk in chunks)
             self.opening += chunks
             if not self._has_content and self._decoder.failure is not None:
+                if isinstance(self._decoder.failure, StreamTruncated):
+                    self._decoder.failure.hint = NOTHING_CAME
                 raise self._decoder.failure
 
     async def more(self) -> list[Chunk] | None:
@@ -110,8 +114,10 @@ class Exchange:
 
     async def _read(self) -> bytes | None:
         """Return the next bytes, or None at the end of the body."""
+        if (remaining := self._remaining()) <= 0:
+            raise self._too_slow()  # who always has something to say shall not talk us past the time
         try:
-            async with asyncio.timeout(self._remaining()):
+            async with asyncio.timeout(remaining):
                 return await anext(self._body, None)
         except TimeoutError:
             raise self._too_slow() from None
@@ -126,7 +132,9 @@ class Exchange:
         now = self._clock()
         total = self._total_deadline - now
         if self._decoder.complete:
-            return max(0.0, min(total, USAGE_GRACE_S))
+            if self._grace_until is None:
+                self._grace_until = now + USAGE_GRACE_S
+            return max(0.0, min(total, self._grace_until - now))
         if self._has_content:
             return max(0.0, min(total, self._timeouts.idle))
         return max(0.0, min(total, self._first_deadline - now))

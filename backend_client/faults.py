@@ -90,6 +90,9 @@ _ALIASES: Final[Mapping[str, str]] = {
     "ratelimiterror": "rate_limit_exceeded",
 }
 
+_LONGEST_S: Final = 1e9
+"""Seconds of a Retry-After; more says no more."""
+_DATE_MAX: Final = 64
 _TYPE_OF_STATUS: Final[Mapping[int, str]] = {413: "payload_too_large", 422: "unprocessable"}
 
 _TOO_LONG: Final = re.compile(
@@ -145,22 +148,25 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
         return seconds
     until = _instant(value)
     base = now if now is not None else _instant(headers.get("date", ""))
-    return None if until is None or base is None else max(0.0, until - base)
+    return None if until is None or base is None else min(max(0.0, until - base), _LONGEST_S)
 
 
 def _seconds(value: str) -> float | None:
-    if not re.fullmatch(r"\s*\d{1,9}(?:\.\d{1,6})?\s*", value, re.ASCII):
+    if not re.fullmatch(r"\s*\d{1,300}(?:\.\d{1,30})?\s*", value, re.ASCII):
         return None
-    return float(value)
+    return min(float(value), _LONGEST_S)
 
 
 def _instant(value: str) -> float | None:
     if not value:
         return None
+    from datetime import UTC
     from email.utils import parsedate_to_datetime
 
     try:
-        return parsedate_to_datetime(value).timestamp()
+        at = parsedate_to_datetime(value[:_DATE_MAX])
+        # HTTP knows no other zone; one that is missing does not mean ours.
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from backend_client.breaker import Breaker, BreakerPolicy
-from backend_client.happenings import BreakerMoved, BreakerState, Hook
+from backend_client.happenings import BreakerChanged, BreakerState, Hook
 from backend_client.limiter import Limiter
 from backend_client.routing import BROKEN_FOR_S, Candidate, Ranked, Refusal, Weights, rank, share_of, typical_price
 from backend_client.types import Endpoint, Provider
@@ -21,9 +21,19 @@ EWMA_SHARE: Final = 0.3
 LOAD_FRESH_S: Final = 30.0
 """How long a server's own word on its queue is believed."""
 FLOWS_REMEMBERED: Final = 256
+DECISIONS_KEPT: Final = 32
 SHUN_S: Final = 60.0
 """How long a provider that refuses our key or does not know the model is asked last."""
 OUT: Final[frozenset[BreakerState]] = frozenset({"open", "half_open", "forced_open"})
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where one attempt went, and what was known then."""
+
+    request_id: str
+    provider: str
+    route: tuple[Ranked, ...]
 
 
 class Ewma:
@@ -53,11 +63,19 @@ class CostCap:
 
     limit_usd: float | None = None
     spent_usd: float = 0.0
+    reserved_usd: float = 0.0
+    """What the answers that are under way may cost."""
 
     @property
     def reached(self) -> bool:
         """Whether nothing more may be asked of a paid provider."""
-        return self.limit_usd is not None and self.spent_usd >= self.limit_usd
+        return self.limit_usd is not None and self.spent_usd + self.reserved_usd >= self.limit_usd
+
+    @property
+    def why(self) -> str:
+        """What is to be said when it is reached."""
+        soon = "" if self.limit_usd is None or self.spent_usd >= self.limit_usd else ", with the answers under way,"
+        return f"the cost cap of ${self.limit_usd or 0.0:.2f}{soon} is reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +118,7 @@ class Station:
         self._states: dict[str, BreakerState] = {}
         self._shunned = (0.0, "")
         self._broke_at: float | None = None
+        self._forced: Literal["open", "closed"] | None = None
 
     def breaker(self, model: str | None) -> Breaker:
         """The breaker of one model; None is the provider's own."""
@@ -110,7 +129,14 @@ class Station:
                 self._moved(key, state, reason, retry_in_s)
 
             self._breakers[key] = Breaker(self._policy, clock=self._clock, rng=self._rng, on_change=moved)
+            self._breakers[key].force(self._forced)
         return self._breakers[key]
+
+    def force(self, to: Literal["open", "closed"] | None) -> None:
+        """Hold the breakers of all models open or closed, also of those asked for later; None lets them go."""
+        self._forced = to
+        for breaker in list(self._breakers.values()) or [self.breaker(None)]:
+            breaker.force(to)
 
     def breakers(self) -> Mapping[str, Breaker]:
         """All breakers so far, by model."""
@@ -157,7 +183,7 @@ class Station:
         if model and not alone and not self.offers(model):
             return "model", f"is not configured for {model}", 0.0
         if self.provider.paid and cap.reached:
-            return "cap", f"the cost cap of ${cap.limit_usd:.2f} is reached", 0.0
+            return "cap", cap.why, 0.0
         breaker = self.breaker(model)
         if not breaker.allows():
             forced = breaker.state == "forced_open"
@@ -188,7 +214,7 @@ class Station:
         self._states[model] = state
         if before in OUT and state == "closed":
             self.returned_at = self._clock()
-        self._hook(BreakerMoved(self.provider.name, model, state, reason, retry_in_s))
+        self._hook(BreakerChanged(self.provider.name, model, state, reason, retry_in_s))
 
 
 class Fleet:
@@ -210,6 +236,8 @@ class Fleet:
             for place, provider in enumerate(providers)
         }
         self._habits: OrderedDict[str, str] = OrderedDict()
+        self.decisions: deque[Decision] = deque(maxlen=DECISIONS_KEPT)
+        """Where the last attempts went, oldest first."""
 
     def rank(
         self,
@@ -228,6 +256,10 @@ class Fleet:
             stations = stations[:1]
         alone = len(stations) == 1
         return rank([self._candidate(each, needs, model, flow, alone) for each in stations], self.policy.weights)
+
+    def decided(self, decision: Decision) -> None:
+        """Keep why an attempt went where it went."""
+        self.decisions.append(decision)
 
     def remember(self, flow: str, provider: str) -> None:
         """The flow's next request is best sent where this one went."""

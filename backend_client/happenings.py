@@ -25,7 +25,7 @@ class FailedOver:
 
 
 @dataclass(frozen=True, slots=True)
-class BreakerMoved:
+class BreakerChanged:
     """A breaker is in another state now."""
 
     provider: str
@@ -37,7 +37,7 @@ class BreakerMoved:
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
+class QueueWaited:
     """A request waited for its turn at a provider that has as many in flight as it may."""
 
     request_id: str
@@ -46,7 +46,7 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamEnded:
+class AnswerEnded:
     """An answer that had begun is over, however that came."""
 
     request_id: str
@@ -58,11 +58,12 @@ class StreamEnded:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost_usd: float | None = None
+    """As the server tells it or its prices say; of a paid answer without either, as estimated."""
     error_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
+class ProviderProbed:
     """A provider was asked whether it is well, outside of any request."""
 
     provider: str
@@ -72,7 +73,7 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedIn:
+class TokenRenewed:
     """A provider's access token was renewed, or could not be."""
 
     provider: str
@@ -80,5 +81,5 @@ class SignedIn:
     detail: str = ""
 
 
-Happening: TypeAlias = Attempt | FailedOver | BreakerMoved | Queued | StreamEnded | Probed | SignedIn
+Happening: TypeAlias = Attempt | FailedOver | BreakerChanged | QueueWaited | AnswerEnded | ProviderProbed | TokenRenewed
 Hook: TypeAlias = Callable[[Happening], None]

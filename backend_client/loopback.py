@@ -26,6 +26,8 @@ PERSON_S: Final = 300.0
 """How long a person is waited for."""
 REQUEST_S: Final = 10.0
 HEAD_MAX: Final = 16 << 10
+VISITORS_MAX: Final = 16
+"""Connections at one time; of more, the one that has said nothing for longest has to go."""
 DONE: Final = "Signed in. You can close this page and go back to the terminal."
 NOT_DONE: Final = "The sign-in did not succeed. The terminal says why; you can close this page."
 
@@ -134,6 +136,8 @@ class Landing:
         self._server: asyncio.Server | None = None
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._silent: dict[asyncio.Task[None], None] = {}
+        """Those that have not said yet what they want, the oldest first."""
 
     async def __aenter__(self) -> Landing:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=HEAD_MAX)
@@ -145,11 +149,15 @@ class Landing:
         assert self._server is not None  # noqa: S101
         self._server.close()
         self._over.set()
-        if self._tasks:
-            # The page that says how it went is on its way; nobody may hold us up, though.
-            await asyncio.wait(self._tasks, timeout=1.0)
-        for task in self._tasks:
-            task.cancel()
+        try:
+            for task in self._silent:
+                task.cancel()
+            if self._tasks:
+                # The page that says how it went is on its way; nobody may hold us up, though.
+                await asyncio.wait(self._tasks, timeout=1.0)
+        finally:
+            for task in self._tasks:
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.code.done() and not self.code.cancelled():
             self.code.exception()
@@ -160,13 +168,22 @@ class Landing:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            async with asyncio.timeout(REQUEST_S):
-                head = await reader.readuntil(b"\r\n\r\n")
+            head = await self._head(reader, task)
             await self._respond(head.decode("latin-1").split("\r\n"), writer)
         except (TimeoutError, ConnectionError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return  # no browser of ours
         finally:
             writer.close()
+
+    async def _head(self, reader: asyncio.StreamReader, task: asyncio.Task[None]) -> bytes:
+        if len(self._silent) >= VISITORS_MAX:
+            next(iter(self._silent)).cancel()
+        self._silent[task] = None
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                return await reader.readuntil(b"\r\n\r\n")
+        finally:
+            self._silent.pop(task, None)
 
     async def _respond(self, head: list[str], writer: asyncio.StreamWriter) -> None:
         query = self._query(head)

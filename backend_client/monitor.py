@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from backend_client.address import health_url
@@ -16,8 +17,8 @@ from backend_client.breaker import Breaker
 from backend_client.errors import BackendError
 from backend_client.exchange import read_body
 from backend_client.fleet import Fleet, Load, Station
-from backend_client.happenings import Hook, Probed
-from backend_client.probe import HEALTH_S, check_health
+from backend_client.happenings import Hook, ProviderProbed
+from backend_client.probe import HEALTH_S, LONG_BODY, check_health
 from backend_client.ready import made_ready, proof_of
 from backend_client.scrape import MAX_BODY, load_of, tells_load
 from backend_client.transport import Call, Transport
@@ -139,7 +140,7 @@ class Monitor:
         changed = station.healthy is not health.ok
         station.healthy, station.detail = health.ok, health.detail
         if changed:
-            self._hook(Probed(station.provider.name, health.ok, health.detail, health.latency_ms))
+            self._hook(ProviderProbed(station.provider.name, health.ok, health.detail, health.latency_ms))
 
     async def _ask_load_if_due(self, round_: _Round) -> None:
         station, now = round_.station, self._clock()
@@ -171,7 +172,8 @@ class Monitor:
             body = await read_body(reply, MAX_BODY)
         finally:
             await reply.aclose()
-        return load_of(provider.kind, body, model=station.model, at=self._clock())
+        read = partial(load_of, provider.kind, body, model=station.model, at=self._clock())
+        return read() if len(body) < LONG_BODY else await asyncio.to_thread(read)
 
     def _jittered(self, seconds: float) -> float:
         return seconds * self._rng.uniform(1 - JITTER, 1 + JITTER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from backend_client.bill import Bill
 from backend_client.breaker import Permit
 from backend_client.errors import AllUnavailable, BackendError, CostCapReached, InvalidRequest
 from backend_client.fleet import Station
@@ -19,10 +20,19 @@ PROVED_S: Final = 2.0
 class Place:
     """Held from the moment a request may go until its answer is over. Settled once; later words change nothing."""
 
-    def __init__(self, station: Station, slot: Slot, permit: Permit) -> None:
+    def __init__(self, station: Station, slot: Slot, permit: Permit, bill: Bill | None = None) -> None:
         self.station = station
         self.settled = self._began = False
+        self.bill = bill
+        """What the answer costs, where it costs anything."""
+        self.cost_usd: float | None = None
+        """What it has cost, once that is settled and where the cap counts it."""
         self._slot, self._permit = slot, permit
+
+    def sent(self) -> None:
+        """The request goes to the server now."""
+        if self.bill is not None:
+            self.bill.sent = True
 
     def began(self, first_token_s: float) -> None:
         """The answer begins, so many seconds after the request was sent."""
@@ -46,18 +56,22 @@ class Place:
         elif self._began:
             self.station.broke_off()
         kind = failure_kind(error)
+        # A server that refuses takes nothing for it; one that falls silent may have done all the work.
+        owed = self._began or (error.status is None and error.reached)
         if kind is None:
-            self._settle(self._permit.success)
+            self._settle(self._permit.success, owed=owed)
         else:
-            self._settle(lambda: self._permit.failure(kind, error.message, error.retry_after))
+            self._settle(lambda: self._permit.failure(kind, error.message, error.retry_after), owed=owed)
 
     def cancelled(self) -> None:
         """Nobody wants it any more: that says nothing about the provider."""
         self._settle(self._permit.cancelled)
 
-    def _settle(self, tell: Callable[[], None]) -> None:
+    def _settle(self, tell: Callable[[], None], *, owed: bool = True) -> None:
         if not self.settled:
             self.settled = True
+            if self.bill is not None:
+                self.cost_usd = self.bill.settle(owed=owed)
             self._slot.release()
             tell()
 

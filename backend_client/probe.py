@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from backend_client import auth, dialects
 from backend_client.address import health_url, path_under
 from backend_client.deltas import clean
 from backend_client.errors import BackendError, NotOurProtocol, TimedOut, excerpt
-from backend_client.exchange import read_body, redirected, within
+from backend_client.exchange import ERROR_BODY_MAX, out_of_time, read_body, redirected, within
 from backend_client.faults import error_from_body
 from backend_client.ready import made_ready, proof_of
 from backend_client.transport import Call, Reply, Transport
 from backend_client.types import Endpoint, Health, Kind, ModelCard, Provider
 
-MODELS_MAX: Final = 16 << 20
+MODELS_MAX: Final = 8 << 20
 """Bytes of a model list that are read."""
+LONG_BODY: Final = 256 << 10
+"""Bytes of an answer that is not read on the event loop."""
+CARDS_MAX: Final = 10_000
+"""Models of a list that are looked at; the longest known is of some hundreds."""
+ID_MAX: Final = 256
+"""Characters of a model's name; one with a longer name is left out."""
 _KNOWS: Final = "supported_parameters"
 HEALTH_S: Final = 5.0
 """How long a provider may take to say how it is."""
@@ -28,10 +35,10 @@ async def list_models(provider: Provider, transport: Transport) -> list[ModelCar
     """Return the models that a provider offers. Raises BackendError."""
     endpoint: Endpoint | None = None
     try:
-        endpoint = await made_ready(provider)
+        endpoint = await _ready(provider)
         seconds = provider.timeouts.idle
         body = await within(seconds, _models_body(provider, endpoint, transport), lambda: _slow(seconds))
-        return await asyncio.to_thread(parse_models, body)
+        return await _parsed(body)
     except BackendError as error:
         failure = _placed(error, provider, endpoint)
     raise failure
@@ -42,12 +49,17 @@ async def check_health(provider: Provider, transport: Transport, clock: Callable
     started = clock()
     endpoint: Endpoint | None = None
     try:
-        endpoint = await made_ready(provider)
+        endpoint = await _ready(provider)
         asking = clock()
         health = await within(HEALTH_S, _health(provider, endpoint, transport), lambda: _slow(HEALTH_S))
         return Health(health.ok, health.detail, (clock() - asking) * 1000)
     except BackendError as error:
         return Health(False, str(_placed(error, provider, endpoint)), (clock() - started) * 1000)
+
+
+async def _parsed(body: bytes) -> list[ModelCard]:
+    """Return the models; off the loop where reading them would hold it up for some frames."""
+    return parse_models(body) if len(body) < LONG_BODY else await asyncio.to_thread(parse_models, body)
 
 
 def parse_models(body: bytes) -> list[ModelCard]:
@@ -59,7 +71,13 @@ def parse_models(body: bytes) -> list[ModelCard]:
     entries = payload.get("data") if isinstance(payload, dict) else payload
     if not isinstance(entries, list):
         raise NotOurProtocol("the list of models is not one")
-    return [_card(entry) for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    named = (entry for entry in entries if isinstance(entry, dict) and _is_name(entry.get("id")))
+    return [_card(entry) for entry in islice(named, CARDS_MAX)]
+
+
+def _is_name(value: object) -> bool:
+    """Whether it can be a model's name: something that can be shown and typed."""
+    return isinstance(value, str) and 0 < len(value) <= ID_MAX and clean(value).isprintable()
 
 
 def _card(entry: dict[str, object]) -> ModelCard:
@@ -134,17 +152,22 @@ async def _health(provider: Provider, endpoint: Endpoint, transport: Transport) 
         if reply.status == 200 and not is_page:
             return Health(True, "answers", 0.0)
         if reply.status == 503:
-            reason = error_from_body(503, await read_body(reply, 4096), reply.headers)
-            return Health(False, f"not ready: {excerpt(auth.redact(endpoint.auth, reason.message), limit=120)}", 0.0)
+            body = await read_body(reply, ERROR_BODY_MAX)
+            reason = error_from_body(503, body, reply.headers, lambda text: auth.redact(endpoint.auth, text))
+            return Health(False, f"not ready: {excerpt(reason.message, limit=120)}", 0.0)
     finally:
         await reply.aclose()
-    models = parse_models(await _models_body(provider, endpoint, transport))
+    models = await _parsed(await _models_body(provider, endpoint, transport))
     return Health(True, f"answers, {len(models)} model{'' if len(models) == 1 else 's'}", 0.0)
 
 
 async def _get(url: str, provider: Provider, endpoint: Endpoint, transport: Transport) -> Reply:
     headers = {"accept": "application/json", "accept-encoding": "identity", **(await proof_of(endpoint))[0]}
     return await transport.open(Call("GET", url, headers, None, provider.timeouts, provider.name))
+
+
+async def _ready(provider: Provider) -> Endpoint:
+    return await within(provider.timeouts.total, made_ready(provider), lambda: out_of_time(provider.timeouts))
 
 
 def _slow(seconds: float) -> TimedOut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from typing import Final
@@ -23,7 +24,7 @@ def chat_headers(request: ChatRequest, request_id: str, remaining_s: float) -> d
         "accept-encoding": "identity",
         "content-type": "application/json",
         "x-request-id": request_id,
-        "x-sophia-deadline-ms": str(int(remaining_s * 1000)),
+        "x-sophia-deadline-ms": str(max(1, int(remaining_s * 1000))),
     }
     if request.traceparent and _TRACEPARENT.fullmatch(request.traceparent):
         headers["traceparent"] = request.traceparent
@@ -41,12 +42,14 @@ async def made_ready(provider: Provider) -> Endpoint:
     """Return the provider's endpoint; whatever goes wrong in its source is an EndpointUnavailable."""
     try:
         return await provider.source.ready()
-    except BackendError:
-        raise
+    except BackendError as error:
+        # All who wait for one server to start get the same error, and each marks it with its own request.
+        failure = copy.copy(error)
     except Exception as error:
         # Sources are written by others and may fail in any way; a turn must still end with one of our errors.
         reason = excerpt(str(error)) or type(error).__name__
-    raise EndpointUnavailable(f"could not be made ready: {reason}")
+        failure = EndpointUnavailable(f"could not be made ready: {reason}")
+    raise failure
 
 
 async def proof_of(endpoint: Endpoint) -> tuple[dict[str, str], Secret | None]:

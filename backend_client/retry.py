@@ -46,7 +46,7 @@ def pause_before_retry(
     """
     if not isinstance(error, BackendError) or not error.retryable or attempt >= max_attempts:
         return None
-    if error.retry_after is None:
+    if not error.retry_after:  # "at once" would bring all clients back at one moment
         pause = backoff(attempt, rng)
         return pause if pause < remaining_s else None
     pause = error.retry_after + rng.uniform(0.0, min(1.0, error.retry_after / 10))

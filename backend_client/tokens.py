@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from backend_client.auth import Secret
 from backend_client.errors import BackendError, LoginNeeded, TimedOut
 from backend_client.exchange import within
-from backend_client.happenings import SignedIn
+from backend_client.happenings import TokenRenewed
 
 RENEW_AT: Final = 0.8
 """The part of a token's life after which it is renewed."""
@@ -36,7 +36,8 @@ CLOSE_S: Final = 5.0
 SKEW_LEAST_S, SKEW_MOST_S = 5.0, 7 * 86400.0
 """A difference between two clocks that is worth heeding, and one that can be meant seriously."""
 TOKEN_MAX: Final = 16 << 10
-_MASKED: Final = 8
+_MASKED: Final = 64
+"""Tokens of late that are masked in texts: an answer may be read for half an hour, and outlive many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class OAuthTokens:
         *,
         issuer: str = "",
         client_id: str = "",
-        hook: Callable[[SignedIn], None] | None = None,
+        hook: Callable[[TokenRenewed], None] | None = None,
         clock: Callable[[], float] = time.time,
         uptime: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -281,18 +282,20 @@ class OAuthTokens:
 
     def _tell(self, *, ok: bool, detail: str = "") -> None:
         if self._hook is not None:
-            self._hook(SignedIn(self._provider, ok, detail))
+            self._hook(TokenRenewed(self._provider, ok, detail))
 
 
 def skew_from(date: str, ours: float) -> float | None:
     """Return how far the clock that wrote this `Date` header is ahead of `ours`; None when it tells nothing of use."""
+    from datetime import UTC
     from email.utils import parsedate_to_datetime
 
     if len(date) > 64:
         return None
     try:
-        # The header leaves out the fraction of the second.
-        skew = parsedate_to_datetime(date).timestamp() + 0.5 - ours
+        at = parsedate_to_datetime(date)
+        # HTTP knows no other zone. The header leaves out the fraction of the second.
+        skew = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() + 0.5 - ours
     except (ValueError, TypeError, OverflowError):
         return None
     if abs(skew) > SKEW_MOST_S:

@@ -38,8 +38,7 @@ _PYTHON_BYTES: Final = re.compile(r"""(?:bytearray\()?b(?:'([^']*)'|"([^"]*)")\)
 class HttpTransport:
     """Real HTTP/1.1. Proxies of the environment are used, but never for this machine; redirects are not followed."""
 
-    def __init__(self, *, max_connections: int = 100, user_agent: str | None = None) -> None:
-        self._max_connections = max_connections
+    def __init__(self, *, user_agent: str | None = None) -> None:
         self._user_agent = user_agent
         self._clients: dict[str, httpx2.AsyncClient] = {}
         self._lock = asyncio.Lock()
@@ -64,8 +63,7 @@ class HttpTransport:
         """Close all connections."""
         clients = list(self._clients.values())
         self._clients.clear()
-        for client in clients:
-            await client.aclose()
+        await asyncio.gather(*(client.aclose() for client in clients), return_exceptions=True)
 
     async def _client(self, url: str) -> httpx2.AsyncClient:
         """Return the client for this kind of address; each kind has its own proxy and TLS settings."""
@@ -92,11 +90,9 @@ class HttpTransport:
             follow_redirects=False,
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
             headers={"user-agent": self._user_agent or _default_user_agent()},
-            limits=httpx2.Limits(
-                max_connections=self._max_connections,
-                max_keepalive_connections=min(32, self._max_connections),
-                keepalive_expiry=30.0,
-            ),
+            # How many are in flight is for each provider's own queue to say: a limit here would be shared by all, and
+            # reaching it would look like a provider that does not answer.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=30.0),
         )
 
 
@@ -168,6 +164,7 @@ class _HttpReply:
 
     async def _bursts(self) -> AsyncGenerator[bytes, None]:
         self._reader = reader = asyncio.create_task(self._read())
+        reader.add_done_callback(_heard)
         while not (reader.done() and not self._ahead):
             await self._arrived.wait()
             self._arrived.clear()
@@ -192,8 +189,13 @@ class _HttpReply:
         except (httpx2.HTTPError, OSError) as error:
             failure = _explained(error, self._call)
         finally:
-            # Once the task is over rather than about to be, the reader of `body` may look at its outcome.
-            asyncio.get_running_loop().call_soon(self._arrived.set)
+            try:
+                # By this task itself: who closes us may be cancelled over it, and then nobody else would do it.
+                with suppress(httpx2.HTTPError, OSError):
+                    await self._raw.aclose()
+            finally:
+                # Once the task is over rather than about to be, the reader of `body` may look at its outcome.
+                asyncio.get_running_loop().call_soon(self._arrived.set)
         raise failure
 
     async def aclose(self) -> None:
@@ -202,13 +204,17 @@ class _HttpReply:
         if self._reader is not None and not self._reader.done():
             self._reader.cancel()
             await asyncio.wait([self._reader])
-        if self._reader is not None and not self._reader.cancelled():
-            self._reader.exception()
         # Inside out: an abandoned generator would only be closed by the garbage collector, and its socket with it.
         with suppress(OSError, httpx2.HTTPError):
             await self.body.aclose()
             await self._raw.aclose()
             await self._response.aclose()
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    """Nobody has to look at how the reader of an abandoned answer ended."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _explained(error: Exception, call: Call) -> BackendError:
@@ -219,8 +225,6 @@ def _explained(error: Exception, call: Call) -> BackendError:
     match error:
         case httpx2.ConnectTimeout():
             return TimedOut(f"no connection to {where} within {wait.connect:g} s", reached=False)
-        case httpx2.PoolTimeout():
-            return TimedOut(f"all connections to {where} are in use", hint="Wait until another answer has ended.")
         case httpx2.TimeoutException():
             return TimedOut(f"{where} stopped answering")
         case httpx2.ProxyError():

@@ -15,7 +15,15 @@ from typing import Final
 
 from backend_client import dialects, parts
 from backend_client.deltas import DeltaReader
-from backend_client.errors import BackendError, InvalidRequest, NotOurProtocol, StreamFailed, StreamTruncated, excerpt
+from backend_client.errors import (
+    LOOK_AT,
+    BackendError,
+    InvalidRequest,
+    NotOurProtocol,
+    StreamFailed,
+    StreamTruncated,
+    excerpt,
+)
 from backend_client.faults import error_from_event
 from backend_client.types import ChatRequest, Chunk, Kind
 
@@ -151,13 +159,13 @@ class StreamDecoder:
             return
         self._rest_size += len(rest)
         if self._rest_size > MAX_LINE:
-            self._refuse_line(b"".join([*self._rest[:8], rest])[:2048])
+            self._refuse_line(b"".join([*self._rest, rest])[: 2 * LOOK_AT])
             return
         self._rest.append(rest)
 
     def _line(self, line: bytes) -> None:
         if len(line) > MAX_LINE:
-            self._refuse_line(line[:2048])
+            self._refuse_line(line[: 2 * LOOK_AT])
         elif line[:5] == b"data:":
             self._began = True
             self._data_size += len(line)
@@ -179,7 +187,8 @@ class StreamDecoder:
             self._data.append(line)
             self._dispatch()
         elif not _FIELD.match(line):
-            self._refuse(f"the server sends something that is not a chat stream: {excerpt(line, self._redact)!r}")
+            shown = excerpt(line, self._redact)
+            self._refuse(f"the server sends something that is not a chat stream{f': {shown!r}' if shown else ''}")
 
     def _dispatch(self, at_end: bool = False) -> None:
         raw = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)

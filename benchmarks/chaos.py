@@ -40,7 +40,7 @@ from backend_client import (
 from backend_client.breaker import Breaker, Permit
 from backend_client.breaker_policy import BreakerPolicy, Failure
 from backend_client.fleet import Resilience
-from backend_client.happenings import BreakerMoved, FailedOver, Happening
+from backend_client.happenings import BreakerChanged, FailedOver, Happening
 from benchmarks import resident_mb, spread, table
 from benchmarks.chaos_servers import NAMES, Counts, Farm, elsewhere, flap
 from tests.backend_client.essays import essay_text
@@ -133,7 +133,7 @@ class Tally:
                 self.happened["failovers"] += 1
             case Attempt(retry_in_s=float(pause)) if pause > 0:
                 self.happened["retries"] += 1
-            case BreakerMoved(state=state):
+            case BreakerChanged(state=state):
                 self.breakers[state] += 1
 
 

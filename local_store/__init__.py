@@ -9,10 +9,12 @@ TYPE_CHECKING = False  # typing's own would cost more than everything else here
 
 if TYPE_CHECKING:
     from local_store.errors import (
+        BadBackup,
         BadValue,
         Damaged,
         KeysMissing,
         KeysTampered,
+        KeyUnavailable,
         Locked,
         NeedsPassphrase,
         NotEncrypted,
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
     from local_store.ids import new_id
     from local_store.store import Store
     from local_store.types import (
+        AgentKey,
         Argon2Cost,
+        AuditEntry,
+        AuditReport,
         CheckResult,
         Hit,
         KeyPolicy,
@@ -39,7 +44,9 @@ if TYPE_CHECKING:
         Message,
         OutboxCount,
         Response,
+        Rotation,
         Session,
+        SlotChange,
         SlotInfo,
         Status,
         StorePaths,
@@ -49,12 +56,17 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AgentKey",
     "Argon2Cost",
+    "AuditEntry",
+    "AuditReport",
+    "BadBackup",
     "BadValue",
     "CheckResult",
     "Damaged",
     "Hit",
     "KeyPolicy",
+    "KeyUnavailable",
     "KeysMissing",
     "KeysTampered",
     "Letter",
@@ -66,8 +78,10 @@ __all__ = [
     "NotFound",
     "OutboxCount",
     "Response",
+    "Rotation",
     "SchemaTooNew",
     "Session",
+    "SlotChange",
     "SlotInfo",
     "Status",
     "Store",
@@ -96,11 +110,13 @@ async def open_store(
     allow_keyring: bool = True,
     create: bool = True,
     policy: KeyPolicy | None = None,
+    typed_only: bool = False,
 ) -> Store:
     """Return an unlocked, migrated store; everything that blocks runs in a thread.
 
     A store that does not exist is made with one key slot: the passphrase if one is given, else the OS keyring if a real
-    one answers and `allow_keyring` says so, else a key file in `paths.device_dir`, which is weak.
+    one answers and `allow_keyring` says so, else a key file in `paths.device_dir`, which is weak. With `typed_only` a
+    store that has a passphrase or a recovery key is opened by one of them and by nothing else.
 
     Raises NotFound when there is no store and `create` is false; NeedsPassphrase or Locked when no slot opens without
     a person; WrongPassphrase, WrongKey; KeysTampered, KeysMissing; Damaged, NotEncrypted, SchemaTooNew; StoreFull,
@@ -110,7 +126,7 @@ async def open_store(
     from local_store.store import open_unlocked
     from local_store.types import KeyPolicy
 
-    credentials = Credentials(passphrase or None, recovery_key or None, allow_keyring)
+    credentials = Credentials(passphrase or None, recovery_key or None, allow_keyring, typed_only)
     return await open_unlocked(paths, credentials, policy or KeyPolicy(), create=create)
 
 

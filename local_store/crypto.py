@@ -1,4 +1,4 @@
-"""The four primitives the key file is built from. Nothing here decides anything."""
+"""The primitives the key file is built from. Nothing here decides anything."""
 
 from __future__ import annotations
 
@@ -41,6 +41,37 @@ def unseal(key: bytes, nonce: bytes, ciphertext: bytes, context: bytes) -> bytes
         return AESGCM(key).decrypt(nonce, ciphertext, context)
     except InvalidTag:
         return None
+
+
+def public_of(secret: bytes) -> bytes:
+    """Return the X25519 public key whose private key is `secret`."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+
+
+def seal_to(public: bytes) -> tuple[bytes, bytes]:
+    """Return a fresh (public key to keep, key to seal with) that only the owner of `public` can agree on."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+    once = X25519PrivateKey.generate()
+    kept = once.public_key().public_bytes_raw()
+    return kept, _agreed(once.exchange(X25519PublicKey.from_public_bytes(public)), kept, public)
+
+
+def sealed_key(secret: bytes, kept: bytes) -> bytes | None:
+    """Return the key that `seal_to` sealed with, or None when `kept` is no such public key."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+    try:
+        shared = X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(kept))
+    except ValueError:
+        return None
+    return _agreed(shared, kept, public_of(secret))
+
+
+def _agreed(shared: bytes, kept: bytes, public: bytes) -> bytes:
+    return derive(shared, "slot/sealed", kept + public)
 
 
 def stretch(passphrase: str, salt: bytes, cost: Argon2Cost) -> bytes:

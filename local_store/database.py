@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,8 @@ class Database:
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="sophia-store-reader")
         self._idle: SimpleQueue[Connection] = SimpleQueue()
         self._closed = False
+        self._may_read = asyncio.Event()
+        self._may_read.set()
 
     @property
     def path(self) -> Path:
@@ -42,11 +45,39 @@ class Database:
         """Return what `operation` returned; all its statements see the same state."""
         if self._closed:
             raise StoreClosed("the store is closed", path=self.path)
+        while not self._may_read.is_set():
+            await self._may_read.wait()
+            if self._closed:
+                raise StoreClosed("the store is closed", path=self.path)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, operation)
+
+    async def exchange(self, work: Callable[[engine.Opener, Connection], engine.Opener]) -> None:
+        """Run `work` while nothing else of ours uses the database, and go on with the opener it returns.
+
+        It gets the writing connection, the last one there is, and closes it. Reads and writes wait meanwhile.
+        Cancelling the wait does not stop it.
+        """
+        if self._closed:
+            raise StoreClosed("the store is closed", path=self.path)
+        self._may_read.clear()
+        try:
+            await self._hang_up()
+            self._opener = await self._writer.exchange(lambda connection: work(self._opener, connection))
+        finally:
+            self._may_read.set()
+
+    async def _hang_up(self) -> None:
+        """Wait for the reads that run, then close the readers' connections."""
+        together = threading.Barrier(READERS)
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(self._threads, together.wait) for _ in range(READERS)))
+        while not self._idle.empty():
+            self._idle.get().close()
 
     async def close(self) -> None:
         """Finish every write and read, then close all connections."""
         self._closed = True
+        self._may_read.set()
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
         while not self._idle.empty():
             self._idle.get().close()

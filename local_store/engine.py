@@ -90,11 +90,13 @@ class Opener:
             connection.execute("PRAGMA query_only=ON")
         return connection
 
-    def _connect(self, *, cache_mb: int) -> Connection:
-        dbapi = load()
-        refuse_plain(self.path)
+    def blank(self) -> Connection:
+        """Return a connection to a new, empty file, to copy a database into."""
+        return cast("Connection", self._keyed())
+
+    def _keyed(self) -> Any:
         with engine_errors(self.path):
-            opened: Any = dbapi.connect(
+            opened: Any = load().connect(
                 f"{self.path.absolute().as_uri()}?mode=rw",
                 uri=True,
                 timeout=BUSY_S,
@@ -104,7 +106,17 @@ class Opener:
             )
         with self._closing_on_error(opened):
             opened.set_key(b"x'" + self.key.hex().encode() + b"'")
-            opened.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        return opened
+
+    def _connect(self, *, cache_mb: int) -> Connection:
+        opened = self._keyed()
+        with self._closing_on_error(opened):
+            try:
+                opened.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            except load().DatabaseError:
+                # Only now: opening and closing the file ourselves gives up the locks that SQLite holds on it.
+                refuse_plain(self.path)
+                raise
             if opened.execute("PRAGMA cipher_status").fetchone()[0] != "1":
                 raise NotEncrypted(f"{str(self.path)!r} is not encrypted", path=self.path)
             for setting in _settings(cache_mb):

@@ -15,7 +15,9 @@ StoreError
 ├── StoreBusy            another process held the store too long
 ├── StoreClosed          used after close()
 ├── NotFound             no such store, session, message or letter
+├── KeyUnavailable       the OS keyring or the ssh-agent cannot be used as a slot
 ├── WrongState           what was asked does not fit the state of the message or letter
+├── BadBackup            a file that is no sound backup of a store
 └── BadValue             a value the store does not take
 """
 
@@ -94,8 +96,16 @@ class NotFound(StoreError):
     """There is no such thing in the store."""
 
 
+class KeyUnavailable(StoreError):
+    """The OS keyring or the ssh-agent does not do what a key slot needs."""
+
+
 class WrongState(StoreError):
     """What was asked does not fit the state the message or letter is in."""
+
+
+class BadBackup(StoreError):
+    """The file is no backup of ours, is not all of it, or was changed."""
 
 
 class BadValue(StoreError):

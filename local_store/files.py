@@ -110,6 +110,12 @@ def has_room(path: Path, offset: int) -> bool:
         return error.errno not in NO_SPACE
 
 
+def sync_file(path: Path) -> None:
+    """Make what was written to `path` survive a power cut."""
+    with typed_errors(path), path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(path: Path) -> None:
     """Make a rename or a new name in `path` survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -138,15 +144,36 @@ def exclusive(path: Path, timeout: float = 60.0) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _wait_for_lock(descriptor: int, path: Path, timeout: float) -> None:
+@contextlib.contextmanager
+def hold_folder(path: Path, how: int, reason: str, timeout: float = 60.0) -> Iterator[None]:
+    """Hold a lock on the folder that `path` names, also when it is exchanged meanwhile. StoreBusy says `reason`."""
+    while True:
+        with typed_errors(path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _wait_for_lock(descriptor, path, timeout, how, reason)
+            if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
+                continue
+            yield
+            return
+        finally:
+            os.close(descriptor)
+
+
+def _wait_for_lock(
+    descriptor: int,
+    path: Path,
+    timeout: float,
+    how: int = fcntl.LOCK_EX,
+    reason: str = "another process is changing the key file",
+) -> None:
     deadline = time.monotonic() + timeout
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                hint = "Wait for it, or end it."
-                raise StoreBusy("another process is changing the key file", path=path, hint=hint) from None
+                raise StoreBusy(reason, path=path, hint="Wait for it, or end it.") from None
             time.sleep(LOCK_POLL_S)
         else:
             return

@@ -1,6 +1,8 @@
-"""keys.json: the wrapped master key, once per slot, under one authentication code.
+"""keys.json: the wrapped master key, once per slot, and the keys it guards, under one authentication code.
 
 Nothing in the file is trusted before a slot has opened and `verify` has passed, except what is needed to open a slot.
+In version 1 the database's key was derived from the master key. Now it is random and sealed under the master key, so
+that both can be exchanged: while that happens, `data` holds the old key and the new one.
 """
 
 from __future__ import annotations
@@ -19,10 +21,14 @@ from local_store import crypto
 from local_store.errors import KeysTampered, SchemaTooNew
 from local_store.types import SlotKind
 
-VERSION = 1
-FIELDS = {"v", "id", "db_epoch", "db_pending", "slots", "mac"}
+VERSION = 2
+FIELDS = {
+    1: {"v", "id", "db_epoch", "db_pending", "slots", "mac"},
+    2: {"v", "id", "epoch", "data", "root", "due", "slots", "mac"},
+}
 SLOT_FIELDS = {"id", "kind", "label", "created_at", "p", "n", "ct"}
 KINDS = frozenset(get_args(SlotKind))
+MOST_DATA_KEYS = 2
 RESTORE_HINT = "Restore keys.json from a backup that belongs to this database."
 
 
@@ -55,10 +61,18 @@ class Header:
     """The content of keys.json."""
 
     id: str
-    db_epoch: int
-    db_pending: int | None
+    epoch: int
     slots: tuple[Slot, ...]
+    data: tuple[bytes, ...] = ()
+    """The database's key, sealed; while it is exchanged, the old one and the new one."""
+    root: bytes = b""
+    """The secret that outlives every exchange, sealed; sub-keys are derived from it."""
+    due: str = ""
+    """Why the keys should be exchanged; empty when there is no reason to."""
     mac: bytes = b""
+    version: int = VERSION
+    pending: int | None = None
+    """Version 1 only: the epoch the database is being changed to."""
 
     @property
     def salt(self) -> bytes:
@@ -71,9 +85,23 @@ class Header:
         """Return a header in which `slot` takes the place of every slot of `kinds`."""
         return replace(self, slots=(*(kept for kept in self.slots if kept.kind not in kinds), slot))
 
+    def exchanging(self, slot: Slot) -> Header:
+        """Return a header in which `slot` takes the place of the one with its id."""
+        return replace(self, slots=tuple(slot if each.id == slot.id else each for each in self.slots))
+
     def _plain(self) -> dict[str, object]:
         slots = [slot.plain() for slot in self.slots]
-        return {"v": VERSION, "id": self.id, "db_epoch": self.db_epoch, "db_pending": self.db_pending, "slots": slots}
+        if self.version == 1:
+            return {"v": 1, "id": self.id, "db_epoch": self.epoch, "db_pending": self.pending, "slots": slots}
+        return {
+            "v": VERSION,
+            "id": self.id,
+            "epoch": self.epoch,
+            "data": [_text(each) for each in self.data],
+            "root": _text(self.root),
+            "due": self.due,
+            "slots": slots,
+        }
 
     def signed(self, master: bytes) -> Header:
         """Return the header with the authentication code of its present content."""
@@ -91,15 +119,38 @@ class Header:
         """Return the bytes of keys.json."""
         return json.dumps(self._plain() | {"mac": _text(self.mac)}, indent=1).encode() + b"\n"
 
+    def upgraded(self, master: bytes) -> Header:
+        """Return the header in the present version: what was derived from `master` is sealed under it."""
+        if self.version == VERSION:
+            return self
+        epochs = [self.epoch] if self.pending is None else [self.epoch, self.pending]
+        data = tuple(self.sealed(master, crypto.derive(master, f"db/{epoch}", self.salt)) for epoch in epochs)
+        return replace(self, version=VERSION, pending=None, data=data, root=self.sealed(master, master))
 
-def new_header() -> Header:
-    """Return a header without slots, with a random identity."""
-    return Header(os.urandom(16).hex(), 1, None, ())
+    def sealed(self, master: bytes, secret: bytes) -> bytes:
+        """Return `secret` as the header keeps it."""
+        return b"".join(crypto.seal(crypto.derive(master, "seal", self.salt), secret, self.salt))
+
+    def unsealed(self, master: bytes, kept: bytes, path: Path) -> bytes:
+        """Return the secret behind a sealed field. Raises KeysTampered."""
+        nonce, ciphertext = kept[: crypto.NONCE_BYTES], kept[crypto.NONCE_BYTES :]
+        secret = crypto.unseal(crypto.derive(master, "seal", self.salt), nonce, ciphertext, self.salt)
+        if secret is None:
+            raise KeysTampered(f"{str(path)!r} does not hold this store's keys", path=path, hint=RESTORE_HINT)
+        return secret
+
+
+def new_header(master: bytes) -> Header:
+    """Return a header without slots, with a random identity and new keys under `master`."""
+    fresh = Header(os.urandom(16).hex(), 1, ())
+    data, root = (fresh.sealed(master, crypto.random_key()) for _ in range(2))
+    return replace(fresh, data=(data,), root=root)
 
 
 def slot_context(header: Header, slot_id: str, kind: str, params: Mapping[str, str | int]) -> bytes:
     """Return what a slot's ciphertext is bound to, so that no part of it can be exchanged."""
-    return canonical({"v": VERSION, "id": header.id, "slot": slot_id, "kind": kind, "p": dict(params)})
+    version = 2 if "box" in params else 1
+    return canonical({"v": version, "id": header.id, "slot": slot_id, "kind": kind, "p": dict(params)})
 
 
 def canonical(value: object) -> bytes:
@@ -123,20 +174,35 @@ def parse(content: bytes, path: Path) -> Header:
 
 
 def _header(fields: dict[str, object]) -> Header:
-    _expect(set(fields) == FIELDS and fields["v"] == VERSION, "wrong fields")
-    pending, slots = fields["db_pending"], fields["slots"]
-    if not isinstance(slots, list):
-        raise TypeError("slots is not a list")
+    version = _integer(fields["v"])
+    _expect(version in FIELDS and set(fields) == FIELDS[version], "wrong fields")
+    slots = tuple(_slot(slot) for slot in _list(fields["slots"]))
+    if version == 1:
+        pending = fields["db_pending"]
+        return Header(
+            id=_string(fields["id"]),
+            epoch=_integer(fields["db_epoch"]),
+            slots=slots,
+            mac=_bytes(fields["mac"]),
+            version=1,
+            pending=None if pending is None else _integer(pending),
+        )
+    data = tuple(_bytes(each) for each in _list(fields["data"]))
+    _expect(0 < len(data) <= MOST_DATA_KEYS, "wrong number of data keys")
     return Header(
         id=_string(fields["id"]),
-        db_epoch=_integer(fields["db_epoch"]),
-        db_pending=None if pending is None else _integer(pending),
-        slots=tuple(_slot(slot) for slot in slots),
+        epoch=_integer(fields["epoch"]),
+        slots=slots,
+        data=data,
+        root=_bytes(fields["root"]),
+        due=_string(fields["due"]),
         mac=_bytes(fields["mac"]),
     )
 
 
-def _slot(fields: dict[str, object]) -> Slot:
+def _slot(fields: object) -> Slot:
+    if not isinstance(fields, dict):
+        raise TypeError("a slot is not an object")
     _expect(set(fields) == SLOT_FIELDS and fields["kind"] in KINDS, "wrong slot")
     params = fields["p"]
     if not isinstance(params, dict):
@@ -155,6 +221,12 @@ def _slot(fields: dict[str, object]) -> Slot:
 def _expect(condition: bool, reason: str) -> None:
     if not condition:
         raise ValueError(reason)
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
 
 
 def _string(value: object) -> str:

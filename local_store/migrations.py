@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
     from sqlite_utils.migrations import Migrations
 
-SCHEMA = 2
+SCHEMA = 3
 APPLICATION_ID = 0x534F5048
 
 
-def migrate(connection: Connection, path: Path, store_id: str) -> None:
-    """Bring the database to the present schema. Raises SchemaTooNew, Damaged and what the engine raises."""
+def migrate(connection: Connection, path: Path, store_id: str, *, before: Callable[[int], None] | None = None) -> None:
+    """Bring the database to the present schema. Raises SchemaTooNew, Damaged and what the engine raises.
+
+    `before` is called with the earlier schema, once and only when there is one: the write lock is held, so what another
+    connection reads then is what will be changed. What it raises leaves the database as it was.
+    """
     version = _version(connection)
     if version > SCHEMA:
         raise SchemaTooNew(
@@ -28,7 +33,7 @@ def migrate(connection: Connection, path: Path, store_id: str) -> None:
             hint="Update the app, then open the store again.",
         )
     if version < SCHEMA:
-        _apply(connection, store_id)
+        _apply(connection, store_id, before)
     found = connection.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()
     if found is None or found[0] != store_id:
         raise Damaged(f"{str(path)!r} belongs to another key file", path=path, hint=engine.RESTORE_HINT)
@@ -38,11 +43,16 @@ def _version(connection: Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _apply(connection: Connection, store_id: str) -> None:
+def _apply(connection: Connection, store_id: str, before: Callable[[int], None] | None) -> None:
     engine.load()
     from sqlite_utils import Database
 
     with engine.transaction(connection):
+        version = _version(connection)
+        if version >= SCHEMA:
+            return  # another process was quicker
+        if before is not None and version > 0:
+            before(version)
         # sqlite-utils would hand the decrypted connection to every installed plugin.
         database = Database(cast("str", connection), execute_plugins=False)
         _migrations(store_id).apply(database)
@@ -64,6 +74,11 @@ def _migrations(store_id: str) -> Migrations:
     @steps()
     def m002_outbox(database: Database) -> None:
         for statement in _statements(schema.OUTBOX):
+            database.execute(statement)
+
+    @steps()
+    def m003_audit(database: Database) -> None:
+        for statement in _statements(schema.ORGANISING + schema.AUDIT):
             database.execute(statement)
 
     return steps

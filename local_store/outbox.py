@@ -217,6 +217,20 @@ class Outbox:
         abandoned.put_back(connection, letter.id, error)
 
 
+def withdraw(connection: Connection, instance: Instance, session_id: str, question_id: str) -> None:
+    """Take the letters of a question out of the box. Raises WrongState while one of them is being delivered."""
+    abandoned.settle_letters(connection, instance)
+    found = connection.execute(
+        "SELECT q.answer_id, q.state FROM outbox q CROSS JOIN message m ON m.id = q.answer_id"
+        " WHERE q.session_id = ? AND m.parent_id = ?",
+        [session_id, question_id],
+    ).fetchall()
+    for answer_id, state in found:
+        if state == "delivering":
+            raise WrongState(f"letter {answer_id!r} is being delivered", hint="Wait for its answer.")
+        connection.execute("DELETE FROM outbox WHERE answer_id = ?", [answer_id])
+
+
 def _nothing_arrived(connection: Connection, answer_id: str) -> bool:
     message = rows.message_by_id(connection, answer_id)
     return abandoned.outstanding(message) and not any(answers.received(connection, answer_id))

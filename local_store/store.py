@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from local_store import engine, files
+from local_store import engine, files, rotation, swap
+from local_store.audit import Audit
 from local_store.check import Checkup
 from local_store.database import Database
 from local_store.drafts import Drafts
@@ -19,7 +21,9 @@ from local_store.keyslots import KeySlots
 from local_store.messages import Messages
 from local_store.migrations import migrate
 from local_store.outbox import Outbox
+from local_store.presence import Presence
 from local_store.responses import Responses
+from local_store.rotation import Rotator
 from local_store.search import Search
 from local_store.secrets import Secrets
 from local_store.sessions import Sessions
@@ -30,6 +34,9 @@ from local_store.usage import UsageLedger
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
+    from local_store.backup import Backups
+    from local_store.bulk import Bulk
+
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
@@ -37,6 +44,7 @@ class _Opened:
     opener: engine.Opener
     connection: Connection
     instance: Instance
+    presence: Presence
     created: bool
 
 
@@ -47,6 +55,7 @@ class Store:
         self._database = Database(opened.opener, opened.connection)
         self._keys = opened.keys
         self._instance = opened.instance
+        self._presence = opened.presence
         self._checkup = Checkup(paths, self._database, opened.keys, opened.instance)
         self.paths = paths
         self.created = opened.created
@@ -61,7 +70,23 @@ class Store:
         self.search = Search(self._database)
         self.drafts = Drafts(self._database)
         self.usage = UsageLedger(self._database)
-        self.keys = KeySlots(opened.keys)
+        self.audit = Audit(self._database, opened.keys, paths)
+        rotator = Rotator(paths, self._database, opened.keys, opened.presence)
+        self.keys = KeySlots(opened.keys, rotator, self.audit)
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        """Imports, and the reading side of exports; loaded when it is first used."""
+        from local_store.bulk import Bulk
+
+        return Bulk(self._database, self.paths.run)
+
+    @cached_property
+    def backups(self) -> Backups:
+        """Makes backups; loaded when it is first used."""
+        from local_store.backup import Backups
+
+        return Backups(self.paths, self._database, self._keys)
 
     async def check(self, full: bool = False) -> list[CheckResult]:
         """Return what is sound and what is not; `full` reads every page and takes seconds per gigabyte."""
@@ -74,6 +99,7 @@ class Store:
         finally:
             self._keys.forget()
             self._instance.end()
+            self._presence.end()
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,6 +124,7 @@ def _abandon(opening: asyncio.Future[_Opened]) -> None:
         opened.connection.close()
         opened.keys.forget()
         opened.instance.end()
+        opened.presence.end()
 
 
 def _open_typed(paths: StorePaths, given: Credentials, policy: KeyPolicy, *, create: bool) -> _Opened:
@@ -106,10 +133,22 @@ def _open_typed(paths: StorePaths, given: Credentials, policy: KeyPolicy, *, cre
 
 
 def _open(paths: StorePaths, given: Credentials, policy: KeyPolicy, *, create: bool) -> _Opened:
+    swap.settle(paths.root)
     if not create and not paths.keys.exists() and not paths.database.exists():
         raise NotFound(f"there is no store in {str(paths.root)!r}", path=paths.root)
     files.private_folder(paths.root)
     files.private_folder(paths.run)
+    presence = Presence(paths.presence_lock, policy.busy_timeout)
+    try:
+        return _open_present(paths, given, policy, presence, create=create)
+    except BaseException:
+        presence.end()
+        raise
+
+
+def _open_present(
+    paths: StorePaths, given: Credentials, policy: KeyPolicy, presence: Presence, *, create: bool
+) -> _Opened:
     keys = open_keys(paths, given, policy, create=create)
     files.create_private(paths.database)
     created = False
@@ -121,7 +160,7 @@ def _open(paths: StorePaths, given: Credentials, policy: KeyPolicy, *, create: b
     else:
         opener, connection = _connect(paths, keys)
     try:
-        return _Opened(keys, opener, connection, Instance(paths.run), created)
+        return _Opened(keys, opener, connection, Instance(paths.run), presence, created)
     except BaseException:
         connection.close()
         raise
@@ -132,14 +171,22 @@ def _is_empty(path: Path) -> bool:
 
 
 def _connect(paths: StorePaths, keys: Keys) -> tuple[engine.Opener, Connection]:
-    opener, connection = _with_either_key([engine.Opener(paths.database, key) for key in keys.database_keys()])
+    openers = [engine.Opener(paths.database, key) for key in keys.database_keys()]
+    opener, connection = _with_either_key(openers)
     try:
+        rotation.settle(paths, keys, openers.index(opener))
         with engine.engine_errors(paths.database):
-            migrate(connection, paths.database, keys.store_id)
+            migrate(connection, paths.database, keys.store_id, before=lambda _: _back_up(paths, opener, keys))
     except BaseException:
         connection.close()
         raise
     return opener, connection
+
+
+def _back_up(paths: StorePaths, opener: engine.Opener, keys: Keys) -> None:
+    from local_store.backup import before_migration
+
+    before_migration(paths, opener.reader, keys)
 
 
 def _with_either_key(openers: list[engine.Opener]) -> tuple[engine.Opener, Connection]:

@@ -13,6 +13,7 @@ from local_store.database import Database
 from local_store.errors import NotFound, WrongState
 from local_store.ids import new_id
 from local_store.instance import Instance
+from local_store.outbox import withdraw
 from local_store.sessions import touch
 from local_store.text import storable, storable_or_none
 from local_store.types import Message, Status, Turn, Usage
@@ -28,10 +29,19 @@ class Turns:
         self._database = database
         self._instance = instance
 
-    async def begin(self, session_id: str, parent_id: str | None, question: str, *, request_id: str) -> Turn:
+    async def begin(
+        self,
+        session_id: str,
+        parent_id: str | None,
+        question: str,
+        *,
+        request_id: str,
+        instead_of: str | None = None,
+    ) -> Turn:
         """Return the stored question under `parent_id` (None: a new root) and its empty answer, now the active branch.
 
-        Raises NotFound when the session, or the parent in this session, does not exist.
+        `instead_of` is an earlier question, which leaves the outbox with this one's coming. Raises NotFound when the
+        session, or the parent in this session, does not exist; WrongState while that other question is being delivered.
         """
         question_id, answer_id, text = new_id(), new_id(), storable(question)
 
@@ -39,6 +49,8 @@ class Turns:
             rows.session_by_id(connection, session_id)
             if parent_id is not None:
                 answers.require(connection, session_id, parent_id)
+            if instead_of is not None:
+                withdraw(connection, self._instance, session_id, instead_of)
             answers.insert(connection, question_id, session_id, parent_id, "user", text, request_id, None)
             answer = self._insert_answer(connection, answer_id, session_id, question_id, request_id)
             return Turn(rows.message_by_id(connection, question_id), answer)
@@ -48,9 +60,10 @@ class Turns:
     async def begin_answer(
         self, session_id: str, question_id: str, *, request_id: str, continues: str | None = None
     ) -> Message:
-        """Return one more empty answer to a stored question, now the active branch. Raises NotFound.
+        """Return one more empty answer to a stored question, now the active branch; its letters leave the outbox.
 
-        `continues` is the id of the answer of this session that the new one goes on from.
+        `continues` is the id of the answer of this session that the new one goes on from. Raises NotFound; WrongState
+        while the question is being delivered from the outbox: it would be asked twice.
         """
         answer_id = new_id()
 
@@ -58,6 +71,7 @@ class Turns:
             answers.require(connection, session_id, question_id)
             if continues is not None:
                 answers.require(connection, session_id, continues)
+            withdraw(connection, self._instance, session_id, question_id)
             return self._insert_answer(connection, answer_id, session_id, question_id, request_id, continues)
 
         return await self._database.write(operation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -9,7 +10,10 @@ from typing import Final, Literal
 Role = Literal["system", "user", "assistant", "tool"]
 Status = Literal["complete", "streaming", "interrupted", "cancelled", "failed", "partial"]
 LetterState = Literal["waiting", "delivering", "dead"]
-SlotKind = Literal["keyring", "device", "passphrase", "recovery"]
+AuditFault = Literal[
+    "changed", "removed", "reordered", "foreign key", "truncated", "rolled back", "no anchor", "bad anchor", "unguarded"
+]
+SlotKind = Literal["keyring", "device", "passphrase", "recovery", "ssh-agent"]
 
 REAL_KEYRINGS: Final = frozenset(
     f"keyring.backends.{name}" for name in ("SecretService", "kwallet", "libsecret", "macOS", "Windows")
@@ -34,6 +38,11 @@ class StorePaths:
         return self.root / "keys.json"
 
     @property
+    def audit_head(self) -> Path:
+        """How far the audit log went, told apart from the database, so that a shortened log is found out."""
+        return self.root / "audit.head"
+
+    @property
     def run(self) -> Path:
         return self.root / "run"
 
@@ -41,6 +50,16 @@ class StorePaths:
     def creation_lock(self) -> Path:
         """Held by whoever makes the store or changes its key file."""
         return self.run / "keys.lock"
+
+    @property
+    def presence_lock(self) -> Path:
+        """Shared by every process that has the store open; whoever exchanges the database holds it alone."""
+        return self.run / "open.lock"
+
+    @property
+    def exchange(self) -> Path:
+        """The database under its next key, while that is being written."""
+        return self.root / "sophia.db.next"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +80,14 @@ class KeyPolicy:
     """Keyring backends from any other module are refused: some write plain text, some prompt on the terminal."""
     keyring_timeout: float = 20.0
     """Seconds; a desktop may show a dialog meanwhile."""
+    agent_socket: str | None = None
+    """Where the ssh-agent listens; None: where SSH_AUTH_SOCK says."""
+    agent_timeout: float = 3.0
+    """Seconds for the agent to list its keys."""
+    agent_sign_timeout: float = 20.0
+    """Seconds for a signature; the agent may ask a person to confirm it."""
+    busy_timeout: float = 20.0
+    """Seconds to wait for a process that is exchanging the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +238,38 @@ class SlotInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentKey:
+    """A key that an ssh-agent holds and that can open a store."""
+
+    fingerprint: str
+    """As `ssh-add -l` shows it: `SHA256:…`."""
+    comment: str
+    blob: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SlotChange:
+    """What a change of the key slots did."""
+
+    added: SlotInfo | None = None
+    removed: tuple[SlotInfo, ...] = ()
+    rotate: str = ""
+    """Why the store's keys should be exchanged now; empty when there is no reason to."""
+    leftover: str = ""
+    """A secret of a removed slot that could not be deleted, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What an exchange of the store's keys did."""
+
+    epoch: int
+    """How many data keys this store has had."""
+    bytes: int
+    """The size of the database."""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckResult:
     """The outcome of one check."""
 
@@ -219,3 +278,39 @@ class CheckResult:
     detail: str
     fix: str | None = None
     """What to do about it, when it is not ok."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something that was done, as the audit log has it."""
+
+    seq: int
+    """Its number; the first is 1 and none is left out."""
+    at: int
+    kind: str
+    """What happened, such as `keys.passphrase`."""
+    subject: str
+    """What it happened to."""
+    detail: Mapping[str, str]
+    epoch: int
+    """Which data key was in use."""
+    mac: str
+    """The code over all of this and over the entry before, as hex digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """Whether the audit log is what was written."""
+
+    ok: bool
+    entries: int
+    """How many entries there are."""
+    fault: AuditFault | None
+    first: int | None
+    """The first entry that the fault concerns."""
+    detail: str
+    hint: str
+    behind: int
+    """How many of the last entries the anchor does not vouch for yet: after a crash, or while others write."""
+    head: str
+    """The code of the last entry that fits: noted elsewhere, it proves later that nothing before it was changed."""

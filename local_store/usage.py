@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from local_store.database import Database
@@ -16,6 +18,7 @@ TOTALS = """
     FROM usage WHERE (:session IS NULL OR session_id = :session) AND (:since IS NULL OR at >= :since)
 """
 SPENT = "SELECT total(cost_usd) FROM usage WHERE cost_usd IS NOT NULL AND at >= ?"
+SPENT_AT = f"{SPENT} AND provider IN (SELECT value FROM json_each(?))"
 
 
 class UsageLedger:
@@ -32,10 +35,12 @@ class UsageLedger:
 
         return await self._database.read(operation)
 
-    async def spent_since(self, at_ms: int) -> float:
-        """Return the US dollars that answers cost from `at_ms` (milliseconds since the epoch) on."""
+    async def spent_since(self, at_ms: int, providers: Collection[str] | None = None) -> float:
+        """Return the US dollars that answers, of these providers, cost from `at_ms` (ms since the epoch) on."""
 
         def operation(connection: Connection) -> float:
-            return float(connection.execute(SPENT, [at_ms]).fetchone()[0])
+            if providers is None:
+                return float(connection.execute(SPENT, [at_ms]).fetchone()[0])
+            return float(connection.execute(SPENT_AT, [at_ms, json.dumps(sorted(providers))]).fetchone()[0])
 
         return await self._database.read(operation)

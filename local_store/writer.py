@@ -28,6 +28,8 @@ LARGEST_GROUP = 256
 class _Job:
     operation: Callable[[Connection], Any]
     future: asyncio.Future[Any]
+    alone: bool = False
+    """Not part of any transaction: it takes the connection and gives another opener for the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Writer:
         self._connection: Connection | None = connection
         self._loop = loop
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._next: _Job | None = None
         self._closed = False
         self._ended: asyncio.Future[None] = loop.create_future()
         # A daemon: an application that forgets to close must still be able to end.
@@ -63,6 +66,14 @@ class Writer:
         self._queue.put(_Job(operation, future))
         return future
 
+    def exchange(self, work: Callable[[Connection], engine.Opener]) -> asyncio.Future[engine.Opener]:
+        """Queue `work`, which closes the connection it gets and returns what opens the next one."""
+        if self._closed:
+            raise StoreClosed("the store is closed", path=self._opener.path)
+        future: asyncio.Future[engine.Opener] = self._loop.create_future()
+        self._queue.put(_Job(work, future, alone=True))
+        return future
+
     async def close(self) -> None:
         """Write everything that waits, then close the connection."""
         if not self._closed:
@@ -75,7 +86,7 @@ class Writer:
         while not ending:
             group, ending = self._take()
             if group:
-                self._settle(self._commit(group))
+                self._settle([self._hand_over(group[0])] if group[0].alone else self._commit(group))
         self._drop_connection()
         self._call_loop(self._mark_ended)
 
@@ -84,10 +95,13 @@ class Writer:
 
     def _take(self) -> tuple[list[_Job], bool]:
         group: list[_Job] = []
-        job = self._queue.get()
+        job, self._next = self._next or self._queue.get(), None
         while job is not None:
+            if job.alone and group:
+                self._next = job
+                return group, False
             group.append(job)
-            if len(group) == LARGEST_GROUP:
+            if job.alone or len(group) == LARGEST_GROUP:
                 return group, False
             try:
                 job = self._queue.get_nowait()
@@ -114,6 +128,17 @@ class Writer:
                 return [outcome for job in group for outcome in self._commit([job])]
             return [_Outcome(group[0], error=typed)]
         return outcomes
+
+    def _hand_over(self, job: _Job) -> _Outcome:
+        try:
+            self._opener = job.operation(self._open_connection())
+        # Whatever it raises belongs to its caller; the next write opens the database as before.
+        except Exception as error:
+            return _Outcome(job, error=self._typed(error))
+        else:
+            return _Outcome(job, value=self._opener)
+        finally:
+            self._drop_connection()
 
     def _attempt(self, connection: Connection, job: _Job) -> _Outcome:
         connection.execute("SAVEPOINT operation")

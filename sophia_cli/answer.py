@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from sophia_cli.console import Console
 from sophia_cli.exits import FAILED, OK, UNANSWERED
@@ -22,7 +23,10 @@ from sophia_core.events import (
     TurnStarted,
     TurnStatus,
 )
+from sophia_core.present import when
 from sophia_core.sanitize import StreamSanitizer
+
+QUEUED: Final = "It waits: the app asks it by itself when it is next open. `sophia run outbox.list` lists what waits."
 
 
 def exit_code(finished: TurnFinished) -> int:
@@ -58,6 +62,8 @@ class TextAnswer:
                 self._progress.show(stage, fraction, detail)
             case AttemptFailed(retrying=True) if self._chatty and event.wait_s > 0:
                 self._say(f"{event.error}; trying again in {event.wait_s:.1f} s")
+            case RouteChosen(cached_at=int(at)) if self._chatty:
+                self._say(f"this answer is from {when(at)}", "`--fresh` asks again.")
             case FailedOver() if self._chatty:
                 self._say(f"{event.failed} cannot answer ({event.reason}); {event.provider} is asked instead")
             case Notice() if self._chatty or event.level != "info":
@@ -117,7 +123,11 @@ class TextAnswer:
             self._line_open = False
         if event.error:
             short = "the answer stopped short: " if event.status == "partial" else ""
-            self._say(f"{short}{event.error}", event.hint or "")
+            self._say(f"{short}{event.error}", _hint(event))
+
+
+def _hint(finished: TurnFinished) -> str:
+    return QUEUED if finished.status == "queued" else finished.hint or ""
 
 
 class JsonAnswer:
@@ -193,7 +203,7 @@ class JsonAnswer:
             "completion_tokens": event.completion_tokens,
             "cost_usd": event.cost_usd,
         }
-        trouble = {"error": event.error, "hint": event.hint or ""} if event.error else {}
+        trouble = {"error": event.error, "hint": _hint(event)} if event.error else {}
         self._line(
             "finished",
             text=event.text,
@@ -202,6 +212,7 @@ class JsonAnswer:
             model=event.model,
             request_id=event.request_id or None,
             session=None if self.unsaved else event.session_id or None,
+            cached_at=event.cached_at,
             usage=usage,
             **trouble,
         )

@@ -12,7 +12,7 @@ from local_store.errors import StoreError
 from sophia_cli import interrupts
 from sophia_cli.answer import JsonAnswer, TextAnswer, exit_code
 from sophia_cli.console import Console
-from sophia_cli.exits import STORE, USAGE, Quit
+from sophia_cli.exits import STORE, USAGE, Quit, usage_error
 from sophia_cli.opening import as_quit, opened, unlock_hint, without_store
 from sophia_cli.prompt import read_prompt
 from sophia_cli.rehearsal import transport_of
@@ -31,6 +31,8 @@ Writer = TextAnswer | JsonAnswer
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Asks and prints the answer. Raises Quit when there is no question."""
     console.require_stdout()
+    if args.queue and args.no_save:
+        raise usage_error("what is not saved cannot wait", "Leave out --queue or --no-save.")
     prompt = read_prompt(args.prompt, console)
     loaded = with_system_prompt(load_settings(), args.system)
     transport = transport_of(args.chaos)
@@ -84,17 +86,19 @@ async def answer_in(
     try:
         await choose_session(args, runtime, console)
         await _choose_route(args, runtime)
-        return await _send(prompt, args, runtime)
+        return await _send(prompt, args, runtime, console)
     except CommandError as error:
         trouble = error.__context__
         if resuming or not isinstance(trouble, StoreError):
             raise as_quit(error, runtime.vault) from None
         await runtime.vault.close()
         await _do_without(runtime, console, writer, str(trouble), trouble.hint)
-        return await _send(prompt, args, runtime)
+        return await _send(prompt, args, runtime, console)
 
 
-async def _send(prompt: str, args: argparse.Namespace, runtime: Runtime) -> TurnFinished:
+async def _send(prompt: str, args: argparse.Namespace, runtime: Runtime, console: Console) -> TurnFinished:
+    if args.queue and runtime.vault.state != "open":
+        console.say("without its store this question cannot wait, and is only asked now")
     runtime.chat.queue_when_offline = args.queue and runtime.vault.state == "open"
     return cast("TurnFinished", await runtime.run("chat.send", prompt, fresh=args.fresh))
 

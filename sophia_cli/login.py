@@ -61,7 +61,9 @@ async def _signed_in(args: argparse.Namespace, runtime: Runtime, key: str | None
         return await runtime.run("auth.login", args.provider, args.how)
     from backend_client.auth import Secret
 
-    return await runtime.login.keep_key(args.provider, Secret(key))
+    said = await runtime.login.keep_key(args.provider, Secret(key))
+    runtime.auditor.note("auth.key_kept", args.provider)
+    return said
 
 
 async def _key(console: Console, descriptor: int) -> str:

@@ -82,14 +82,29 @@ def _init(parser: argparse.ArgumentParser) -> None:
 
 
 def _keys(parser: argparse.ArgumentParser) -> None:
-    actions = ("list", "passphrase", "recovery")
-    parser.add_argument(
-        "action", nargs="?", choices=actions, default="list", help="list them (the default), or set one"
-    )
-    parser.add_argument(
-        "--recovery-key-file", metavar="F", help="a new file for the recovery key, instead of showing it"
-    )
+    parser.set_defaults(action="list", recovery_key_file=None)
     _json(parser, "an array")
+    names = "[list | add | remove | rotate | recover | passphrase | recovery]"
+    actions = parser.add_subparsers(metavar=names, parser_class=Parser)
+    listing = actions.add_parser("list", help="list them (the default)", allow_abbrev=False)
+    listing.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+    add = actions.add_parser("add", help="add a passphrase, a key in the ssh-agent, or the keyring", allow_abbrev=False)
+    add.add_argument("kind", choices=("passphrase", "ssh-agent", "keyring"), help="what is to open the store")
+    add.add_argument(
+        "key", nargs="?", default="", metavar="KEY", help="of the ssh-agent: its .pub file, fingerprint or comment"
+    )
+    remove = actions.add_parser("remove", help="remove one", allow_abbrev=False)
+    remove.add_argument("slot", metavar="ID", help="the beginning of its id, or its kind")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    rotate = actions.add_parser("rotate", help="give the store new keys", allow_abbrev=False)
+    recover = actions.add_parser("recover", help="set a new passphrase with the recovery key", allow_abbrev=False)
+    recover.add_argument("--recovery-key-file", metavar="F", help="the file the recovery key stands in")
+    passphrase = actions.add_parser("passphrase", help="set the passphrase", allow_abbrev=False)
+    recovery = actions.add_parser("recovery", help="make a recovery key", allow_abbrev=False)
+    recovery.add_argument("--recovery-key-file", metavar="F", help="a new file for it, instead of showing it")
+    chosen = {"list": listing, "add": add, "remove": remove, "rotate": rotate, "recover": recover}
+    for name, each in {**chosen, "passphrase": passphrase, "recovery": recovery}.items():
+        each.set_defaults(action=name)
 
 
 def _login(parser: argparse.ArgumentParser) -> None:
@@ -115,9 +130,65 @@ def _auth(parser: argparse.ArgumentParser) -> None:
     _json(parser, "an array")
 
 
+def _audit(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="show")
+    parser.add_argument("--limit", type=_count, default=50, metavar="N", help="how many at most (50)")
+    _json(parser, "an array, newest first; of verify, one object")
+    actions = parser.add_subparsers(metavar="[show | verify | export]", parser_class=Parser)
+    show = actions.add_parser("show", help="list what was done, newest first (the default)", allow_abbrev=False)
+    show.add_argument("--limit", type=_count, default=argparse.SUPPRESS, metavar="N", help="how many at most")
+    verify = actions.add_parser("verify", help="check that nobody changed it; 3 when somebody did", allow_abbrev=False)
+    for name, chosen in (("show", show), ("verify", verify)):
+        chosen.set_defaults(action=name)
+        chosen.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+    export = actions.add_parser("export", help="write all of it, one JSON object a line", allow_abbrev=False)
+    export.set_defaults(action="export")
+    export.add_argument("file", metavar="FILE", help="a new file; `-` is stdout")
+
+
 def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full", action="store_true", help="read the whole store and start the embedded model")
     _json(parser, "one object with all checks")
+
+
+def _backup(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="now", folder=None)
+    parser.add_argument("--to", metavar="PATH", help="a folder or a new file, instead of the usual folder")
+    parser.add_argument("--keep", type=_count, metavar="N", help="then delete all but the N newest, N days and N weeks")
+    _json(parser, "one object, or an array for `list`")
+    actions = parser.add_subparsers(metavar="[list | verify]", parser_class=Parser)
+    listing = actions.add_parser("list", help="list the backups there are", allow_abbrev=False)
+    listing.add_argument("folder", nargs="?", metavar="DIR", help="another folder than the usual one")
+    verify = actions.add_parser("verify", help="open a backup and read all of it", allow_abbrev=False)
+    verify.add_argument("file", metavar="FILE", help="the backup")
+    for name, chosen in (("list", listing), ("verify", verify)):
+        chosen.set_defaults(action=name)
+        chosen.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+
+
+def _restore(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="restore")
+    parser.add_argument("file", metavar="FILE", help="the backup")
+    parser.add_argument("--to", metavar="HOME", help="into another home, as SOPHIA_HOME names it")
+    parser.add_argument("--yes", action="store_true", help="put a store that is there aside without asking")
+    _json(parser, "one object")
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="export")
+    parser.add_argument("id", nargs="?", metavar="ID", help="the session's id or its beginning; the one used last")
+    parser.add_argument("--all", action="store_true", help="every session")
+    parser.add_argument("--format", choices=("md", "json", "html"), help="by default what FILE ends in, else md")
+    parser.add_argument("--to", metavar="FILE", help="a new file; without it, stdout")
+
+
+def _import(parser: argparse.ArgumentParser) -> None:
+    kinds = ("auto", "chatgpt", "claude", "open-webui", "llm", "oterm", "sophia")
+    parser.set_defaults(action="import")
+    parser.add_argument("file", metavar="FILE", help="the export itself: a .zip, .json or .db file")
+    parser.add_argument("--from", dest="source", choices=kinds, default="auto", help="what wrote it, if not found out")
+    parser.add_argument("--dry-run", action="store_true", help="only tell what would be imported")
+    _json(parser, "one object")
 
 
 def _json(parser: argparse.ArgumentParser, meaning: str) -> None:
@@ -156,6 +227,11 @@ SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
         "login": Entry("Sign in to a provider, or keep its API key.", _login, "sophia_cli.login"),
         "logout": Entry("Sign out of a provider, and forget its API key.", _logout, "sophia_cli.login"),
         "auth": Entry("See who is signed in where, and with what roles.", _auth, "sophia_cli.auth"),
+        "backup": Entry("Back the store up into one encrypted file.", _backup, "sophia_cli.backup"),
+        "restore": Entry("Put a backup in the place of the store.", _restore, "sophia_cli.backup"),
+        "export": Entry("Write sessions as Markdown, JSON or HTML.", _export, "sophia_cli.exchange"),
+        "import": Entry("Take over conversations of other programs.", _import, "sophia_cli.exchange"),
+        "audit": Entry("See what was done with the store and its keys, and prove it.", _audit, "sophia_cli.audit"),
         "doctor": Entry("Check everything SOPHIA needs, and say how to mend it.", _doctor, "sophia_cli.doctor"),
     }
 )

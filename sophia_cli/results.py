@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sophia_cli.console import Console
-from sophia_core.present import aligned, when
+from sophia_core.present import REPEATED, aligned, when
 from sophia_core.sanitize import one_line
 
-CELL_CHARS = 60
+CELL_CHARS, LAST_CELL_CHARS = 60, 200
 NOTHING = "-"
 
 
@@ -55,13 +55,16 @@ def _rows(value: object) -> list[dict[str, object]] | None:
 
 
 def _fields(value: Any) -> dict[str, object]:
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    names = [field.name for field in dataclasses.fields(value) if field.name not in REPEATED]
+    return {name: getattr(value, name) for name in names}
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]], console: Console) -> str:
     """Aligned columns, one row a line. Long cells are cut on a terminal only; a pipe gets all of them."""
-    limit = CELL_CHARS if console.out_stream.terminal else 100_000
-    cells = [[cell(name, value, limit) for name, value in zip(headings, row, strict=True)] for row in rows]
+    limits = [CELL_CHARS] * (len(headings) - 1) + [LAST_CELL_CHARS]
+    if not console.out_stream.terminal:
+        limits = [100_000] * len(headings)
+    cells = [[cell(*each) for each in zip(headings, row, limits, strict=True)] for row in rows]
     lines = [[name.upper().replace("_", " ") for name in headings], *cells]
     return "".join(f"{line}\n" for line in aligned(lines))
 

@@ -76,6 +76,8 @@ class Declaration:
     enabled: Check | None = None
     in_dialogs: bool = False
     """Its key works in a dialog too, which otherwise keeps all keys for itself."""
+    audited: bool = False
+    """Told in the audit log after it ran, as every dangerous one is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def command(
     palette: bool = True,
     enabled: Check | None = None,
     in_dialogs: bool = False,
+    audited: bool = False,
 ) -> Callable[[AnyHandler], AnyHandler]:
     """Declares an async method as the command `name`; its first docstring line becomes the help."""
 
@@ -113,7 +116,7 @@ def command(
         if not text:
             raise TypeError(f"command {name!r} needs a docstring: its first line is the help")
         spec = Declaration(
-            name, text, _params(function), keys, slash, dangerous, needs_app, palette, enabled, in_dialogs
+            name, text, _params(function), keys, slash, dangerous, needs_app, palette, enabled, in_dialogs, audited
         )
         function.__dict__["command_spec"] = spec
         return function
@@ -161,10 +164,15 @@ def declarations(owner: type) -> Iterator[tuple[str, Declaration]]:
             yield attribute, spec
 
 
+After = Callable[[Command, Mapping[str, object], BaseException | None], None]
+
+
 class Registry:
     """Every command there is, by name; the one way to run any of them."""
 
     def __init__(self) -> None:
+        self.after: After = lambda chosen, values, error: None
+        """Called with every command that was let run, its values, and what it raised."""
         self._commands: dict[str, Command] = {}
         self._slashes: dict[str, str] = {}
 
@@ -213,7 +221,14 @@ class Registry:
             raise CommandDisabled(f"{chosen.name} cannot run now: {reason}")
         if chosen.spec.dangerous and not confirmed:
             raise NeedsConfirmation(f"{chosen.name} cannot be undone.", "Confirm it, or pass --yes from a shell.")
-        return await chosen.handler(**validate(chosen, values))
+        valid = validate(chosen, values)
+        try:
+            result = await chosen.handler(**valid)
+        except BaseException as error:
+            self.after(chosen, valid, error)
+            raise
+        self.after(chosen, valid, None)
+        return result
 
 
 def bind_words(spec: Declaration, words: Sequence[Word]) -> dict[str, object]:

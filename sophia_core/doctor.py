@@ -25,12 +25,14 @@ from typing import TYPE_CHECKING, Literal
 
 from backend_client.errors import BackendError
 from local_store.errors import StoreError
+from sophia_core.commands import CommandError
 from sophia_core.providers import missing_keys
 from sophia_core.sanitize import one_line
 
 if TYPE_CHECKING:
     from backend_client.types import Provider
     from local_store import CheckResult
+    from sophia_core.login import Account
     from sophia_core.runtime import Runtime
     from sophia_core.settings import Loaded
 
@@ -117,6 +119,7 @@ class _Doctor:
             ("folders", 10.0, self._folders),
             ("config", 5.0, self._config),
             ("store", long, self._store),
+            ("outbox", 5.0, self._outbox),
             *((f"provider {each.name}", 20.0, self._asking(each)) for each in self._servers()),
             ("embedded model", long, self._embedded),
             ("audio", 20.0, _audio),
@@ -129,22 +132,34 @@ class _Doctor:
 
     def _asking(self, provider: Provider) -> Probe:
         async def ask() -> list[Check]:
-            return [await self._provider(provider)]
+            account = await self._account(provider.name)
+            asked = await self._provider(provider, _standing(provider, account))
+            if account is not None and account.how == "not signed in":
+                fix = f"sophia login {provider.name}"
+                return [asked, Check(f"sign-in {provider.name}", "warn", "nobody is signed in", fix)]
+            return [asked]
 
         return ask
 
-    async def _provider(self, provider: Provider) -> Check:
+    async def _account(self, name: str) -> Account | None:
+        """How the provider is told who we are; None where that cannot be known."""
+        with contextlib.suppress(CommandError, BackendError, StoreError):
+            return next((each for each in await self._runtime.login.status() if each.provider == name), None)
+        return None
+
+    async def _provider(self, provider: Provider, standing: str) -> Check:
         name, first = f"provider {provider.name}", provider is self._runtime.provider
         health = await self._runtime.client.health(provider.name)
         if not health.ok:
             fix = "Is it running, and are its base URL and key right? Or choose another provider."
-            return Check(name, "fail" if first else "warn", one_line(health.detail), fix)
+            return Check(name, "fail" if first else "warn", one_line(f"{health.detail}; {standing}"), fix)
         try:
             cards = await self._runtime.client.models(provider.name)
         except BackendError as error:
-            return Check(name, "fail" if first else "warn", one_line(str(error)), one_line(error.hint))
+            return Check(name, "fail" if first else "warn", one_line(f"{error}; {standing}"), one_line(error.hint))
         models = ", ".join(card.id for card in cards[:3]) + (" …" if len(cards) > 3 else "")
-        return Check(name, "ok", one_line(f"answers in {health.latency_ms:.0f} ms; {len(cards)} models: {models}"))
+        counted = f"{len(cards)} model{'' if len(cards) == 1 else 's'}: {models}"
+        return Check(name, "ok", one_line(f"answers in {health.latency_ms:.0f} ms; {standing}; {counted}", 300))
 
     async def _folders(self) -> list[Check]:
         paths = self._loaded.paths
@@ -168,6 +183,18 @@ class _Doctor:
             return [self._closed_store()]
         found = await vault.store.check(full=self._full)
         return [_from_store(each) for each in found]
+
+    async def _outbox(self) -> list[Check]:
+        store = self._runtime.vault.store
+        if store is None:
+            return []
+        count = await store.outbox.count()
+        waiting = count.waiting + count.delivering
+        detail = f"{waiting} waiting to be asked, {count.dead} given up" if waiting or count.dead else "nothing waits"
+        if count.dead:
+            fix = "`sophia run outbox.list` shows why; outbox.retry asks again, outbox.drop gives it up."
+            return [Check("outbox", "warn", detail, fix)]
+        return [Check("outbox", "ok", detail)]
 
     def _closed_store(self) -> Check:
         vault, folder = self._runtime.vault, self._loaded.paths.store_dir
@@ -215,6 +242,17 @@ class _Doctor:
         if log is not None and log.problem:
             return [Check("log", "warn", log.problem, "Make its folder writable.")]
         return [Check("log", "ok", str(path))]
+
+
+def _standing(provider: Provider, account: Account | None) -> str:
+    """What kind of server it is to us, when it is asked, and as whom."""
+    words = [provider.kind, f"tier {provider.tier}", *(["paid"] if provider.paid else [])]
+    if account is None or account.how in ("nothing", "not signed in"):
+        return ", ".join(words)
+    if account.how in ("environment", "key"):
+        return ", ".join([*words, "key from the environment" if account.how == "environment" else "kept key"])
+    roles = f" ({', '.join(account.roles)})" if account.roles else ""
+    return ", ".join([*words, f"signed in{f' as {account.who}' if account.who else ''}{roles}"])
 
 
 async def _python() -> list[Check]:

@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
+from backend_client import happenings
+
+# What the client tells is an event as it stands.
+AnswerEnded = happenings.AnswerEnded
+BreakerChanged = happenings.BreakerChanged
+FailedOver = happenings.FailedOver
+ProviderProbed = happenings.ProviderProbed
+QueueWaited = happenings.QueueWaited
+TokenRenewed = happenings.TokenRenewed
+
 TurnStatus = Literal["complete", "interrupted", "cancelled", "failed", "partial", "queued"]
-BreakerState = Literal["closed", "open", "half_open", "forced_open", "forced_closed"]
 NoticeLevel = Literal["info", "warning", "error"]
 StoreState = Literal["opening", "open", "locked", "unsaved", "full", "failed", "closed"]
 
@@ -154,74 +163,6 @@ class AttemptFailed:
     error: str
     retrying: bool
     wait_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class FailedOver:
-    """A request went on to another provider before any of its answer was shown."""
-
-    request_id: str
-    provider: str
-    """Where it goes now."""
-    failed: str
-    """The provider that could not answer."""
-    reason: str
-    error_type: str
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerChanged:
-    """The circuit breaker of a provider's model is in another state now."""
-
-    provider: str
-    model: str
-    state: BreakerState
-    reason: str
-    retry_in_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class QueueWaited:
-    """A request waited for its turn at a provider that has as many in flight as it may."""
-
-    request_id: str
-    provider: str
-    waited_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerEnded:
-    """A provider's answer is over: what it took, for logs and figures."""
-
-    request_id: str
-    provider: str
-    model: str | None
-    outcome: Literal["complete", "failed", "cancelled"]
-    first_token_s: float
-    duration_s: float
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cost_usd: float | None = None
-    error_type: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderProbed:
-    """A provider was asked whether it is well, outside of any question."""
-
-    provider: str
-    ok: bool
-    detail: str
-    latency_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRenewed:
-    """A provider's access token was renewed, or could not be."""
-
-    provider: str
-    ok: bool
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

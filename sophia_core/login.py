@@ -18,7 +18,7 @@ from sophia_core.sign_ins import KeptProof, Keys, SignIns
 
 if TYPE_CHECKING:
     from backend_client.device import DeviceCode
-    from backend_client.happenings import SignedIn
+    from backend_client.happenings import TokenRenewed
     from backend_client.oauth import OAuth
     from backend_client.tokens import OAuthTokens, Tokens
     from backend_client.transport import Transport
@@ -102,7 +102,7 @@ class Login:
         waiting = [proof.tokens.aclose() for proof in self._proofs.values() if proof.tokens]
         await asyncio.gather(*waiting, return_exceptions=True)
 
-    @command("auth.login", slash="login")
+    @command("auth.login", slash="login", audited=True)
     async def login(self, provider: str = "", how: How = "auto") -> str:
         """Sign in to a provider: with a code, with a browser here, or by pasting an address."""
         each = self._chosen(provider)
@@ -124,7 +124,7 @@ class Login:
         await self._drop_key(each)
         return f"Signed in to {each.name}{f' as {tokens.who}' if tokens.who else ''}{_roles(tokens.roles)}."
 
-    @command("auth.logout", slash="logout")
+    @command("auth.logout", slash="logout", audited=True)
     async def logout(self, provider: str = "") -> str:
         """Sign out of a provider, and forget its key."""
         each = self._chosen(provider)
@@ -268,7 +268,7 @@ class Login:
             each.name, self._sign_ins, oauth.renew, issuer=each.issuer, client_id=each.client_id, hook=self._happened
         )
 
-    def _happened(self, told: SignedIn) -> None:
+    def _happened(self, told: TokenRenewed) -> None:
         self._bus.publish(TokenRenewed(told.provider, told.ok, told.detail))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,18 @@ class OfferedModel:
 
 
 class Models:
-    """The commands that choose who answers."""
+    """The commands that choose who answers; `changed` is called when somebody else is chosen."""
 
-    def __init__(self, client: BackendClient, providers: Sequence[Provider], bus: Bus, current: Current) -> None:
+    def __init__(
+        self,
+        client: BackendClient,
+        providers: Sequence[Provider],
+        bus: Bus,
+        current: Current,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._client, self._providers, self._bus, self._current = client, list(providers), bus, current
+        self._changed = changed
 
     @command("model.list", slash="models")
     async def list(self) -> list[OfferedModel]:
@@ -42,7 +50,7 @@ class Models:
             try:
                 cards = await self._client.models(provider.name)
             except BackendError as error:
-                self._bus.publish(Notice("warning", f"{provider.name}: {error}", error.hint))
+                self._bus.publish(Notice("warning", str(error), error.hint))
             else:
                 offered += [OfferedModel(provider.name, card.id, card.context_window) for card in cards]
         return offered
@@ -51,11 +59,15 @@ class Models:
     async def use(self, provider: str, model: str | None = None) -> str:
         """Let this provider (and this model of it) answer from now on, and no other; `auto` lets all of them again."""
         if provider == AUTO:
-            self._current.provider, self._current.model = None, model
+            self._choose(None, model)
             return f"The best provider that can be reached answers from now on{f' with {model}' if model else ''}."
         names = [each.name for each in self._providers]
         if provider not in names:
             known = ", ".join(names) + (f", and {AUTO} for all of them" if len(names) > 1 else "")
             raise CommandError(f"There is no provider {provider!r}.", f"Known: {known}.")
-        self._current.provider, self._current.model = provider, model
+        self._choose(provider, model)
         return f"{provider} answers from now on{f' with {model}' if model else ''}."
+
+    def _choose(self, provider: str | None, model: str | None) -> None:
+        self._current.provider, self._current.model = provider, model
+        self._changed()

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 300.0
 JITTER = 0.2
+FURTHEST_S = LONGEST_PAUSE_S * (1 + JITTER)
 MOST_ATTEMPTS = 5
 STOPPED_PAUSE_S = 60.0
 """How long a question is left alone after a person stopped its delivery."""
@@ -172,10 +173,11 @@ class Outbox:
             if not (await self._tell(store)).waiting:
                 return None
             due = max((await store.outbox.next_at() or 0) / 1000, self._not_before)
-            if (wait := due - self._clock()) > 0:
+            if 0 < (wait := due - self._clock()) <= FURTHEST_S:
                 return wait
             await self._chat.idle()
-            if (letter := await store.outbox.claim(int(self._clock() * 1000) + 1)) is None:
+            # A letter due later than any pause is long was put back before the clock was set back: it is due.
+            if (letter := await store.outbox.claim(int(max(due, self._clock()) * 1000) + 1)) is None:
                 return ELSEWHERE_PAUSE_S
             await to_the_end(self._deliver(store, letter))
         return None

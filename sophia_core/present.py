@@ -7,22 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 
-LEFT_OUT = frozenset(
-    {
-        "letter",
-        "session",
-        "matches",
-        "active_leaf",
-        "text",
-        "reasoning",
-        "tier",
-        "score",
-        "calls",
-        "failures",
-        "slow",
-        "retry_in_s",
-    }
-)
+REPEATED = frozenset({"tier", "score", "calls", "failures", "slow", "retry_in_s"})
+"""Figures for programs; another field says them in words."""
+LEFT_OUT = REPEATED | {"letter", "session", "matches", "active_leaf", "text", "reasoning"}
 
 
 def lines_of(value: object) -> list[str]:
@@ -50,6 +37,8 @@ def word(name: str, value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
     if name.endswith("_at") and isinstance(value, int):
         return when(value)
     return " ".join(str(value).split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
@@ -183,6 +183,15 @@ def _auth(key: str) -> Auth:
 def _host(url: str) -> str:
     parts = urlsplit(url)
     return parts.hostname if parts.hostname and parts.port is None else parts.netloc.rpartition("@")[2]
+
+
+def described(providers: Sequence[Provider]) -> str:
+    """Who can be asked, in words that change when a server or its model does."""
+    endpoints = ((each, getattr(each.source, "endpoint", None)) for each in providers)
+    return "\n".join(
+        f"{each.name} {endpoint.base_url} {endpoint.model}" if isinstance(endpoint, Endpoint) else each.name
+        for each, endpoint in endpoints
+    )
 
 
 def missing_keys(settings: Settings, env: Mapping[str, str]) -> list[tuple[str, str]]:

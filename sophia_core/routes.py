@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from backend_client.errors import InvalidRequest
+from backend_client.types import ChatRequest
 from sophia_core.commands import CommandError, command
 
 if TYPE_CHECKING:
     from backend_client import BackendClient
     from backend_client.breaker import BreakerView
+    from backend_client.fleet import Decision
     from backend_client.routing import Ranked
     from sophia_core.state import Current
 
@@ -46,6 +48,12 @@ class BreakerRow:
     retry_in_s: float | None
 
 
+def route_of(client: BackendClient, current: Current, provider: str | None = None) -> tuple[Ranked, ...]:
+    """Where the next question goes, asked of the chosen provider, model and session. Raises InvalidRequest."""
+    next_question = ChatRequest((), model=current.model, flow=current.session_id or "")
+    return client.explain(next_question, provider or current.provider)
+
+
 class Routes:
     """The commands about the way of a question."""
 
@@ -56,11 +64,23 @@ class Routes:
     async def explain(self, provider: str | None = None) -> list[RouteRow]:
         """Show where the next question would go, and why."""
         try:
-            route = self._client.explain(provider=provider or self._current.provider)
+            route = route_of(self._client, self._current, provider)
         except InvalidRequest as error:
             raise CommandError(str(error), error.hint) from None
         asked = [each for each in route if each.refusal is None]
         return [_row(place, each, asked) for place, each in enumerate(route, 1)]
+
+    @command("route.last")
+    async def last(self) -> list[RouteRow]:
+        """Show why the last question went where it went, attempt by attempt."""
+        decisions = list(self._client.fleet.decisions)
+        if not decisions:
+            raise CommandError("Nothing was asked yet.", "/route shows where the next question would go.")
+        question = _question_of(decisions[-1])
+        return [
+            _decided(number, each)
+            for number, each in enumerate((one for one in decisions if _question_of(one) == question), 1)
+        ]
 
     @command("breaker.list", slash="breakers")
     async def breakers(self) -> list[BreakerRow]:
@@ -80,17 +100,19 @@ class Routes:
             for provider, model, view in self._client.breakers()
         ]
 
-    @command("breaker.open")
+    @command("breaker.open", audited=True)
     async def hold_open(self, provider: str) -> str:
         """Ask a provider nothing more until its breaker is reset."""
-        return self._force(provider, "open", f"{provider} is not asked any more; breaker.reset {provider} ends that.")
+        return self._force(provider, "open", f"{provider} is not asked any more; /breaker.reset {provider} ends that.")
 
-    @command("breaker.close")
+    @command("breaker.close", audited=True)
     async def hold_closed(self, provider: str) -> str:
         """Go on asking a provider whatever happens, until its breaker is reset."""
-        return self._force(provider, "closed", f"{provider} is asked whatever happens; breaker.reset ends that.")
+        return self._force(
+            provider, "closed", f"{provider} is asked whatever happens; /breaker.reset {provider} ends that."
+        )
 
-    @command("breaker.reset")
+    @command("breaker.reset", audited=True)
     async def reset(self, provider: str) -> str:
         """Let a provider's breaker go by what it sees again."""
         return self._force(provider, None, f"The breaker of {provider} goes by what it sees again.")
@@ -103,11 +125,28 @@ class Routes:
         return done
 
 
+def _question_of(decision: Decision) -> str:
+    return decision.request_id.rpartition("-a")[0]
+
+
+def _decided(number: int, decision: Decision) -> RouteRow:
+    """One attempt: who was asked, and what spoke for that against the others."""
+    asked = next(each for each in decision.route if each.provider == decision.provider)
+    others = [each for each in decision.route if each.provider != decision.provider]
+    against = "; ".join(f"{each.provider}: {each.reason or f'{each.score:.2f} s, tier {each.tier}'}" for each in others)
+    verdict = f"attempt {number}{', although ' + asked.reason if asked.reason else ''}"
+    why = _why(asked) + (f" · against {against}" if against else "")
+    return RouteRow(number, decision.provider, verdict, why, asked.tier, round(asked.score, 3))
+
+
 def _row(place: int, each: Ranked, asked: list[Ranked]) -> RouteRow:
-    terms = " + ".join(f"{seconds:.2f} {name}" for name, seconds in each.terms).replace("+ -", "- ")
-    why = f"tier {each.tier}, {each.score:.2f} s" + (f" = {terms}" if terms else "")
     verdict = "asked first" if asked[:1] == [each] else "asked next" if each in asked else f"not asked: {each.reason}"
-    return RouteRow(place, each.provider, verdict, why, each.tier, round(each.score, 3))
+    return RouteRow(place, each.provider, verdict, _why(each), each.tier, round(each.score, 3))
+
+
+def _why(each: Ranked) -> str:
+    terms = " + ".join(f"{seconds:.2f} {name}" for name, seconds in each.terms).replace("+ -", "- ")
+    return f"tier {each.tier}, {each.score:.2f} s" + (f" = {terms}" if terms else "")
 
 
 def _seen(view: BreakerView) -> str:

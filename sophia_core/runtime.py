@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from backend_client import BackendClient
@@ -15,6 +15,8 @@ from backend_client.happenings import Happening
 from backend_client.transport import HttpTransport, Transport
 from backend_client.types import Endpoint, ModelCard, Provider, StaticEndpoint
 from local_store import StorePaths
+from sophia_core.auditing import Auditor
+from sophia_core.backups import Backups
 from sophia_core.chat.branches import Branches
 from sophia_core.chat.cache import Cache
 from sophia_core.chat.chat import Chat
@@ -23,12 +25,14 @@ from sophia_core.chat.sessions import Sessions
 from sophia_core.commands import Registry
 from sophia_core.degradation import Degradation
 from sophia_core.events import Bus, EmbeddedProgressed, Notice
+from sophia_core.exchange.exchange import Exchange
+from sophia_core.idle_lock import IdleLock
 from sophia_core.login import Login
 from sophia_core.logs import Log, correlation, new_request_id
 from sophia_core.models import Models
 from sophia_core.outbox import Outbox
-from sophia_core.providers import build_providers, missing_keys
-from sophia_core.routes import Routes
+from sophia_core.providers import build_providers, described, missing_keys
+from sophia_core.routes import Routes, route_of
 from sophia_core.spending import Spending
 from sophia_core.state import Current
 from sophia_core.telling import events_of
@@ -39,7 +43,20 @@ if TYPE_CHECKING:
     from sophia_core.embedded import EmbeddedServer, Progress
     from sophia_core.settings import Loaded
 
-COMMAND_OWNERS: tuple[type, ...] = (Chat, Branches, Cache, Outbox, Sessions, Models, Routes, Login, Vault)
+COMMAND_OWNERS: tuple[type, ...] = (
+    Chat,
+    Branches,
+    Cache,
+    Outbox,
+    Sessions,
+    Exchange,
+    Models,
+    Routes,
+    Login,
+    Vault,
+    Auditor,
+    Backups,
+)
 """The classes whose commands work without a screen."""
 
 
@@ -73,16 +90,33 @@ class Runtime:
             hook=self._happened,
         )
         self.degradation = Degradation(self.bus, self.providers, self._route)
-        self.chat = Chat(self.vault, self.client, self.bus, self.current, settings.chat)
+        among = described(self.providers)
+        self.chat = Chat(self.vault, self.client, self.bus, self.current, settings.chat, among=among)
+        self.vault.before_lock.append(self.chat.close)
+        minutes = settings.store.lock_after_minutes
+        self.idle_lock = IdleLock(self.vault, self.bus, minutes, busy=lambda: self.chat.busy)
         self.branches = Branches(self.vault, self.bus, self.current, lambda: self.chat.busy)
         self.outbox = Outbox(self.vault, self.chat, self.bus)
         self.sessions = Sessions(self.vault, self.bus, self.current)
+        self.exchange = Exchange(self.vault, self.bus, self.current)
         self.drafts = Drafts(self.vault)
-        self.models = Models(self.client, self.providers, self.bus, self.current)
+        self.models = Models(self.client, self.providers, self.bus, self.current, self.degradation.look)
         self.routes = Routes(self.client, self.current)
-        self.spending = Spending(self.vault, self.client.cap)
-        questions = (self.chat, self.branches, self.chat.cache, self.outbox, self.sessions)
-        for owner in (*questions, self.models, self.routes, self.login, self.vault):
+        paid = {each.name for each in self.providers if each.paid}
+        self.spending = Spending(self.vault, self.client.cap, paid, self.degradation.look)
+        self.auditor = Auditor(self.vault, paid)
+        self.registry.after = self.auditor.ran
+        self.backups = Backups(
+            self.vault,
+            self.bus,
+            self.current,
+            StorePaths(paths.store_dir, paths.device_dir),
+            passphrase=secret.get_secret_value() if secret else None,
+            allow_keyring=self._env.get("SOPHIA_NO_KEYRING", "") == "",
+            busy=lambda: self.chat.busy,
+        )
+        questions = (self.chat, self.branches, self.chat.cache, self.outbox, self.sessions, self.exchange)
+        for owner in (*questions, self.models, self.routes, self.login, self.vault, self.auditor, self.backups):
             self.registry.collect(owner)
         self.log: Log | None = None
         self._warming: asyncio.Task[None] | None = None
@@ -109,7 +143,7 @@ class Runtime:
             self.bus.publish(event)
 
     def _route(self) -> tuple[Ranked, ...]:
-        return self.client.explain(provider=self.current.provider)
+        return route_of(self.client, self.current)
 
     @property
     def provider(self) -> Provider:
@@ -129,11 +163,14 @@ class Runtime:
         self.bus.subscribe(log)
         self.bus.subscribe(self.degradation)
         self.bus.subscribe(self.spending)
+        self.bus.subscribe(self.auditor)
         if log.problem:
             self.bus.publish(Notice("warning", log.problem, "SOPHIA goes on without a log."))
         for problem in self._loaded.problems:
             self.bus.publish(Notice("warning", f"{problem.where}: {problem.message}", problem.fix))
+            self.auditor.note("settings.problem", problem.where)
         await self.vault.open(create=create)
+        await self.spending.settled()
         await self._tell_missing_keys()
 
     async def _tell_missing_keys(self) -> None:
@@ -152,6 +189,7 @@ class Runtime:
         """
         self.chat.queue_when_offline = self.chat.offer_continue = True
         self.outbox.start()
+        self.idle_lock.start()
         if self.settings.routing.probe and len(self.providers) > (self.embedded is not None):
             self.client.start()
         if self.embedded and self.settings.embedded.prewarm and self.provider.source is self.embedded:
@@ -159,29 +197,37 @@ class Runtime:
 
     async def dispatch(self, line: str, *, confirmed: bool = False) -> object:
         """Runs a command line as one user action, under one correlation id. Raises CommandError."""
+        self.idle_lock.touch()
         correlation.set(new_request_id())
         return await self.registry.run_line(line, confirmed=confirmed)
 
     async def run(self, name: str, *args: object, confirmed: bool = False, **kwargs: object) -> object:
         """Runs a command with values as one user action, under one correlation id. Raises CommandError."""
+        self.idle_lock.touch()
         correlation.set(new_request_id())
         return await self.registry.run(name, *args, confirmed=confirmed, **kwargs)
 
     async def close(self) -> None:
-        """Stops what runs, keeps what has arrived, and closes everything."""
-        await self.outbox.close()
-        await self.chat.close()
+        """Stops what runs, keeps what has arrived, and closes everything, whatever any of it raises."""
+        async with AsyncExitStack() as last_first:
+            if self.log:
+                last_first.callback(self.log.close)
+            last_first.push_async_callback(self.vault.close)
+            last_first.push_async_callback(self.auditor.close)
+            last_first.push_async_callback(self.spending.close)
+            last_first.push_async_callback(self.client.aclose)
+            last_first.push_async_callback(self.login.aclose)
+            if self.embedded:
+                last_first.push_async_callback(self.embedded.stop)
+            last_first.push_async_callback(self._stop_warming)
+            last_first.push_async_callback(self.chat.close)
+            last_first.push_async_callback(self.outbox.close)
+            last_first.push_async_callback(self.idle_lock.close)
+
+    async def _stop_warming(self) -> None:
         if self._warming:
             self._warming.cancel()
             await asyncio.wait([self._warming])
-        if self.embedded:
-            await self.embedded.stop()
-        await self.login.aclose()
-        await self.client.aclose()
-        await self.spending.close()
-        await self.vault.close()
-        if self.log:
-            self.log.close()
 
 
 @asynccontextmanager

@@ -23,6 +23,8 @@ from sophia_core.paths import Paths, resolve_paths
 
 SYSTEM_PROMPT = "You are SOPHIA, a helpful assistant in a terminal. Answer briefly and clearly, in Markdown."
 SCOPES = ("openid", "profile", "offline_access")
+RESERVED = frozenset({"auto", "embedded", "none"})
+"""Provider names that are ours: all of them, the model of this machine, and nobody."""
 SECRETS = frozenset({"api_key", "passphrase"})
 Positive = Annotated[float, Field(gt=0)]
 
@@ -69,7 +71,7 @@ class ProviderSettings(Section):
     max_attempts: int = Field(3, ge=1, le=10, description="Tries before the first token arrives.")
     max_concurrent: int = Field(16, ge=1, le=1000, description="Requests in flight at once; more wait in line.")
     capabilities: tuple[Literal["chat", "tools", "vision", "embeddings"], ...] = Field(
-        ("chat", "tools"), description="What it can do: chat, tools, vision, embeddings."
+        ("chat", "tools"), min_length=1, description="What it can do: chat, tools, vision, embeddings."
     )
     tier: int | None = Field(
         None, ge=0, le=9, description="Asked only when no lower tier can answer; 0, or 1 where answers cost money."
@@ -109,6 +111,14 @@ class ChatSettings(Section):
     cache_hours: Positive = Field(24.0, description="How long a kept answer is given.")
 
 
+class StoreSettings(Section):
+    """The encrypted store."""
+
+    lock_after_minutes: float | None = Field(
+        None, gt=0, le=10_080, description="Lock the store after so long without a key pressed; never when empty."
+    )
+
+
 class ScreenSettings(Section):
     """How the terminal app draws."""
 
@@ -143,6 +153,7 @@ class Settings(BaseSettings):
     embedded: EmbeddedSettings = EmbeddedSettings()
     routing: RoutingSettings = RoutingSettings()
     chat: ChatSettings = ChatSettings()
+    store: StoreSettings = StoreSettings()
     screen: ScreenSettings = ScreenSettings()
     log: LogSettings = LogSettings()
 
@@ -181,13 +192,37 @@ def load_settings(env: Mapping[str, str] | None = None) -> Loaded:
         fix = f"Remove it here and set SOPHIA_{name.upper()} in the environment."
         problems.append(Problem(where, f"{name!r} is a secret and was not read.", fix))
     values = _from_environment(env)
+    _check_numbers(tables.get("providers"), values, problems)
     while True:
         try:
             settings = Settings(**_merge(tables, values))
-            return Loaded(settings, tuple(problems), paths, server_named=bool(env.get("SOPHIA_BASE_URL")))
         except ValidationError as error:
             if not _drop_wrong(error, tables, values, paths.config_file, text, problems):
                 raise
+        else:
+            settings = _named_rightly(settings, paths.config_file, text, problems)
+            return Loaded(settings, tuple(problems), paths, server_named=bool(env.get("SOPHIA_BASE_URL")))
+
+
+def _named_rightly(settings: Settings, path: Path, text: str, problems: list[Problem]) -> Settings:
+    """The same without providers that nobody could call by name, and without a choice of one that is not there."""
+    kept: dict[str, ProviderSettings] = {}
+    for number, each in enumerate(settings.providers):
+        if each.name not in kept and each.name not in RESERVED:
+            kept[each.name] = each
+            continue
+        what = "is there twice" if each.name in kept else "has a meaning of its own"
+        where = _where(path, text, ("providers", number, "name"))
+        problems.append(
+            Problem(where, f"the provider name {each.name!r} {what}.", "This entry is left out until then.")
+        )
+    chosen = settings.provider
+    if chosen and chosen not in kept and chosen != "embedded" and not settings.base_url:
+        known = ", ".join([*kept, "embedded"])
+        where = _where(path, text, ("provider",))
+        problems.append(Problem(where, f"'provider': there is no provider {chosen!r}.", f"Known: {known}."))
+        chosen = None
+    return settings.model_copy(update={"providers": tuple(kept.values()), "provider": chosen})
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
@@ -209,6 +244,7 @@ _TABLES = frozenset(
         "sophia_embedded",
         "sophia_routing",
         "sophia_chat",
+        "sophia_store",
         "sophia_screen",
         "sophia_log",
     }
@@ -219,8 +255,39 @@ def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        if isinstance(value, dict) and value and all(part.isdecimal() for part in value):
+            merged[key] = _merge_entries(below if isinstance(below, list) else [], value)
+        else:
+            merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _check_numbers(entries: Any, values: dict[str, Any], problems: list[Problem]) -> None:
+    """Drops the providers of the environment whose number is not the next one."""
+    numbered = values.get("providers")
+    if not isinstance(numbered, dict):
+        return
+    count = len(entries) if isinstance(entries, list) else 0
+    for number in sorted(numbered, key=lambda each: int(each) if each.isdecimal() else -1):
+        if number.isdecimal() and int(number) <= count and number == str(int(number)):
+            count = max(count, int(number) + 1)
+            continue
+        del numbered[number]
+        name = f"environment variable SOPHIA_PROVIDERS__{number.upper()}"
+        problems.append(Problem(name, "is not the number of a provider.", f"They count from 0; {count} is the next."))
+    if not numbered:
+        del values["providers"]
+
+
+def _merge_entries(below: list[Any], numbered: dict[str, Any]) -> list[Any]:
+    """A list of tables with those of the environment, such as SOPHIA_PROVIDERS__0__MODEL, put over or behind them."""
+    entries = list(below)
+    for number in sorted(numbered, key=int):
+        if int(number) < len(entries) and isinstance(entries[int(number)], dict):
+            entries[int(number)] = _merge(entries[int(number)], numbered[number])
+        else:
+            entries.append(numbered[number])
+    return entries
 
 
 def _drop_wrong(
@@ -236,15 +303,27 @@ def _drop_wrong(
     for each in error.errors():
         location = tuple(part for part in each["loc"] if part != "[key]")
         message = _explain(each["type"], each["msg"], location)
+        if isinstance(location[-1], int) and len(location) > 2:
+            location = location[:-1]  # a list of words stands or falls as a whole
         if _remove(values, location):
             name = "SOPHIA_" + "__".join(map(str, location)).upper()
             problems.append(Problem(f"environment variable {name}", message, "Its default is used."))
             dropped = True
         elif gone := _remove(tables, location):
+            if len(gone) == 2 and gone[0] == "providers":
+                _move_up(values, gone[1])
             where = _where(path, text, gone if each["type"] == "missing" else location)
             problems.append(Problem(where, message, _fix(each["type"], location)))
             dropped = True
     return dropped
+
+
+def _move_up(values: dict[str, Any], gone: str | int) -> None:
+    """An entry of the file is left out: what the environment says of it goes too, and of those after it moves up."""
+    numbered = values.get("providers")
+    if isinstance(numbered, dict):
+        left = {int(number): entry for number, entry in numbered.items() if int(number) != gone}
+        values["providers"] = {str(n - (n > int(gone))): entry for n, entry in left.items()}
 
 
 def _remove(tree: Any, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
@@ -256,6 +335,11 @@ def _remove(tree: Any, location: tuple[str | int, ...]) -> tuple[str | int, ...]
                 del tree[part]
                 return location[: depth + 1]
             tree = tree[part]
+        elif isinstance(tree, dict) and isinstance(part, int) and str(part) in tree:
+            if depth + 1 == len(location) or location[depth + 1] not in tree[str(part)]:
+                del tree[str(part)]
+                return location[: depth + 1]
+            tree = tree[str(part)]
         elif isinstance(tree, dict) and part in tree:
             if depth + 1 == len(location) or not isinstance(tree[part], dict | list):
                 del tree[part]

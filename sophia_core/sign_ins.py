@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -133,6 +134,8 @@ class KeptProof:
         self._base_url = base_url
         self.tokens = tokens
         self._key: Secret | None = None
+        self._earlier: deque[Secret] = deque(maxlen=8)
+        """Keys of before, which the answers that are under way may still quote."""
         self._looked_at = float("-inf")
 
     async def token(self) -> Secret | None:
@@ -153,14 +156,21 @@ class KeptProof:
 
     def redact(self, text: str) -> str:
         """The text with the key and the tokens masked."""
-        text = self._key.redact(text) if self._key else text
+        for key in (self._key, *self._earlier):
+            text = key.redact(text) if key else text
         return self.tokens.redact(text) if self.tokens else text
 
     def forget(self) -> None:
         """Looks into the store again next time."""
-        self._key, self._looked_at = None, float("-inf")
+        self._note(None)
+        self._looked_at = float("-inf")
         if self.tokens:
             self.tokens.forget()
+
+    def _note(self, key: Secret | None) -> None:
+        if self._key and self._key != key:
+            self._earlier.append(self._key)
+        self._key = key
 
     async def _kept(self) -> Secret | None:
         now = time.monotonic()
@@ -168,7 +178,7 @@ class KeptProof:
             try:
                 async with asyncio.timeout(OPEN_S):
                     await self._vault.settled()
-                    self._key = await self._keys.find(self._provider, self._base_url)
+                    self._note(await self._keys.find(self._provider, self._base_url))
             except (TimeoutError, StoreError):
                 return self._key
             self._looked_at = now if self._vault.store is not None else float("-inf")

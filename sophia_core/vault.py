@@ -1,11 +1,16 @@
-"""The store as the app sees it: opening, locked, open, or not saving; and the commands for its keys."""
+"""The store as the app sees it: opening, locked, open, or not saving; and the commands for its keys.
+
+Locking forgets the keys. What is running ends first and is kept; then the store is closed, and only what a person types
+opens it again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,9 +19,11 @@ from sophia_core.commands import CommandError, command
 from sophia_core.events import Bus, KeysChanged, Notice, StoreState, StoreStateChanged
 
 if TYPE_CHECKING:
-    from local_store import CheckResult, SlotInfo, Store, StorePaths
+    from local_store import CheckResult, SlotChange, SlotInfo, Store, StorePaths
 
 RETRY_SECONDS = 2.0
+RECOVERY_CHARACTERS = 56
+TYPED = frozenset({"passphrase", "recovery"})
 
 
 class Asker(Protocol):
@@ -57,6 +64,14 @@ class Vault:
         self._temporary: Path | None = None
         self._kept: list[Callable[[], Coroutine[None, None, object]]] = []
         self._retrying: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+        self._locked_on_purpose = False
+        self.unwritten_yet: list[Callable[[], Awaitable[object]]] = []
+        """What writes down, while the store still takes everything, what only the screen knows."""
+        self.before_lock: list[Callable[[], Awaitable[object]]] = []
+        """What has to end, and to be written, before the store is closed by `lock`."""
+        self.on_rotation: Callable[[int, int], None] | None = None
+        """Hears how far an exchange of the keys is: pages done, pages in all."""
 
     async def open(self, *, create: bool = True, recovery_key: str | None = None) -> None:
         """Opens or makes the store; how it went is in `state`. Never raises for a store that cannot be opened."""
@@ -69,6 +84,7 @@ class Vault:
                 recovery_key=recovery_key,
                 allow_keyring=self._allow_keyring,
                 create=create,
+                typed_only=self._locked_on_purpose,
             )
         except (Locked, WrongKey) as error:
             self._settle("locked", str(error), error.hint)
@@ -78,13 +94,24 @@ class Vault:
             await self._opened(store)
 
     async def _opened(self, store: Store) -> None:
-        self.store = store
-        self.recovered = recovered = await store.turns.recover()
+        self.store, self._locked_on_purpose, self._passphrase = store, False, None
+        trouble = await self._recover(store)
+        recovered = self.recovered
         self._settle("open")
+        if trouble:
+            self._bus.publish(StoreStateChanged("full", str(trouble), trouble.hint))
         await self._publish_keys()
         if recovered:
             text = f"{recovered} answer{'s were' if recovered > 1 else ' was'} interrupted when SOPHIA last stopped."
             self._bus.publish(Notice("warning", text, "What had arrived is kept: /continue goes on with it."))
+
+    async def _recover(self, store: Store) -> StoreError | None:
+        """Marks what a crash cut short; a store that can only be read is better than none."""
+        try:
+            self.recovered = await store.turns.recover()
+        except StoreError as error:
+            return error
+        return None
 
     async def open_unsaved(self) -> None:
         """Goes on with a store that is deleted at the end: encrypted, with a key nobody keeps."""
@@ -120,6 +147,35 @@ class Vault:
             await self.open(create=False, recovery_key=recovery_key)
         return self.store is not None
 
+    def cannot_lock(self) -> str | None:
+        """Why the store cannot be locked now; None when it can."""
+        if self.store is None or self.state in ("unsaved", "opening"):
+            return "it is locked already" if self.state == "locked" else "nothing is saved"
+        if not any(slot.kind in TYPED for slot in self.store.keys.slots()):
+            return "nothing would be asked to open it again; /passphrase sets a passphrase"
+        return None
+
+    async def lock(self) -> None:
+        """Ends what is running, keeps what has arrived, closes the store and forgets its keys. Raises CommandError."""
+        if reason := self.cannot_lock():
+            raise CommandError(f"The store cannot be locked: {reason}.")
+        for write in self.unwritten_yet:
+            await write()
+        store, before = self.store, self.state
+        # Nothing new begins from here on; what has begun holds on to the store itself.
+        self.store, self.state = None, "locked"
+        for end in self.before_lock:
+            await end()
+        await self.write_kept()
+        if self._kept or store is None:
+            self.store, self.state = store, before
+            raise CommandError(
+                f"The store cannot be locked: {len(self._kept)} answers are not saved yet.", "Free some disk space."
+            )
+        self._locked_on_purpose = True
+        await store.close()
+        self._settle("locked", "The store was locked.", "Type its passphrase.")
+
     @property
     def unwritten(self) -> int:
         """How many answers the store has refused so far and not taken since."""
@@ -134,25 +190,32 @@ class Vault:
     async def _retry(self) -> None:
         while self._kept:
             await asyncio.sleep(RETRY_SECONDS)
-            await self._retry_once()
+            await self.write_kept()
 
-    async def _retry_once(self) -> None:
-        while self._kept:
-            try:
-                await self._kept[0]()
-            except (NotFound, WrongState):
-                pass  # its session was deleted meanwhile: there is nothing left to write to
-            except StoreError:
+    async def write_kept(self) -> None:
+        """Tries once to write what the store refused, in order, up to the first that it refuses again."""
+        async with self._writing:
+            if not self._kept:
                 return
-            del self._kept[0]
-        self._bus.publish(StoreStateChanged("open", "Everything is saved again."))
+            while self._kept:
+                try:
+                    await self._kept[0]()
+                except (NotFound, WrongState):
+                    pass  # its session was deleted meanwhile: there is nothing left to write to
+                except StoreError:
+                    return
+                del self._kept[0]
+        self._bus.publish(StoreStateChanged(self.state, "Everything is saved again."))
 
     async def close(self) -> None:
         """Closes the store, after one last try to write what it refused; removes an unsaved one."""
         if self._retrying:
-            self._retrying.cancel()
+            # What it is writing just now is over before the last try: nothing is written twice, and nothing left out.
+            async with self._writing:
+                self._retrying.cancel()
+            await asyncio.wait([self._retrying])
         if self.store is not None:
-            await self._retry_once()
+            await self.write_kept()
             await self.store.close()
             self.store = None
         if self._temporary:
@@ -164,12 +227,27 @@ class Vault:
             weak = keys.standing() == "weak"
             self._bus.publish(KeysChanged(weak=weak, recovery_confirmed=keys.recovery_confirmed()))
 
+    @command("store.lock", slash="lock", enabled=cannot_lock)
+    async def lock_command(self) -> None:
+        """Lock the store and clear the screen; the passphrase opens it again."""
+        await self.lock()
+
     @command("keys.unlock", slash="unlock", enabled=lambda self: None if self.state == "locked" else "it is not locked")
     async def unlock_command(self) -> None:
-        """Unlock the store with its passphrase."""
-        passphrase = await self.asker.ask_secret("Passphrase of the store", confirm=False)
-        if passphrase and not await self.unlock(passphrase):
+        """Unlock the store with its passphrase or its recovery key."""
+        typed = await self.asker.ask_secret("Passphrase or recovery key of the store", confirm=False)
+        if typed and not await self.unlock(*_either(typed)):
             raise CommandError(self.detail, self.hint)
+
+    @command("keys.recover", enabled=lambda self: None if self.state == "locked" else "it is not locked")
+    async def recover(self) -> str:
+        """Open the store with its recovery key and set a new passphrase."""
+        typed = await self.asker.ask_secret("Recovery key of the store", confirm=False)
+        if not typed:
+            raise CommandError("No recovery key was given; nothing changed.", self._how_to_be_asked())
+        if not await self.unlock(recovery_key=typed):
+            raise CommandError(self.detail, self.hint)
+        return await self.set_passphrase()
 
     def _how_to_be_asked(self) -> str:
         return "Run it in a terminal to be asked." if isinstance(self.asker, NobodyToAsk) else ""
@@ -186,9 +264,43 @@ class Vault:
         passphrase = await self.asker.ask_secret("New passphrase for the store", confirm=True)
         if not passphrase:
             raise CommandError("No passphrase was given; nothing changed.", self._how_to_be_asked())
-        await store.keys.add_passphrase(passphrase)
-        await self._publish_keys()
+        with _as_command():
+            await self._changed(await store.keys.add_passphrase(passphrase))
         return "The store asks for this passphrase from now on."
+
+    @command("keys.keyring")
+    async def add_keyring(self) -> str:
+        """Let this machine's keyring open the store; it replaces this device's weak key."""
+        store = await self.get()
+        with _as_command():
+            await self._changed(await store.keys.add_keyring())
+        return "The keyring of this machine opens the store from now on."
+
+    @command("keys.agent")
+    async def add_agent(self, key: str = "") -> str:
+        """Let an Ed25519 key in the ssh-agent open the store: its fingerprint, comment or public line."""
+        store = await self.get()
+        with _as_command():
+            done = await store.keys.add_ssh_agent(key)
+            await self._changed(done)
+        return f"The ssh-agent opens the store from now on: {done.added.label if done.added else ''}"
+
+    @command("keys.remove", dangerous=True)
+    async def remove_slot(self, slot: str) -> str:
+        """Remove a way to unlock the store, by the beginning of its id or by its kind."""
+        store = await self.get()
+        with _as_command():
+            done = await store.keys.remove(slot)
+            await self._changed(done)
+        return f"Removed: {', '.join(f'{gone.kind} ({gone.label})' for gone in done.removed)}."
+
+    @command("keys.rotate", slash="rotate")
+    async def rotate(self) -> str:
+        """Exchange the store's keys: old copies of the key file open nothing that is written from now on."""
+        store = await self.get()
+        with _as_command():
+            done = await store.keys.rotate(self.on_rotation)
+        return f"The store has new keys, its {done.epoch}. data key; every way to unlock it goes on working."
 
     @command("keys.recovery", slash="recovery")
     async def recovery(self) -> str:
@@ -198,12 +310,17 @@ class Vault:
         typed = await self.asker.show_recovery_key(key)
         if not typed:
             raise CommandError("The recovery key was not confirmed and is not valid.", "Run it again to get another.")
-        try:
-            await store.keys.confirm_recovery_key(typed)
-        except StoreError as error:
-            raise CommandError(str(error), error.hint) from None
-        await self._publish_keys()
+        with _as_command():
+            await self._changed(await store.keys.confirm_recovery_key(typed))
         return "The recovery key works from now on. Keep it apart from this machine."
+
+    async def _changed(self, done: SlotChange) -> None:
+        await self._publish_keys()
+        if done.leftover:
+            self._bus.publish(Notice("warning", f"Could not delete {done.leftover}", "It opens nothing any more."))
+        if done.rotate:
+            hint = "Give the store new keys: /rotate, or `sophia keys rotate`."
+            self._bus.publish(Notice("warning", f"{done.rotate[:1].upper()}{done.rotate[1:]}.", hint))
 
     @command("store.check")
     async def check(self, full: bool = False) -> list[CheckResult]:
@@ -215,6 +332,20 @@ class Vault:
         """Go on without saving: everything said is forgotten at the end."""
         await self.open_unsaved()
         return "Nothing is saved until SOPHIA is started again."
+
+
+@contextmanager
+def _as_command() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        raise CommandError(str(error), error.hint) from None
+
+
+def _either(typed: str) -> tuple[str | None, str | None]:
+    """What was typed as (passphrase, recovery key)."""
+    is_key = len("".join(typed.replace("-", "").split())) == RECOVERY_CHARACTERS
+    return (None, typed) if is_key else (typed, None)
 
 
 def _private_folder() -> Path:

@@ -2,9 +2,11 @@
 # Installs what the tests need from the system, or says clearly what to install.
 #   tmux                 the end-to-end tests drive the real app in it
 #   gnome-keyring, dbus  a real keyring for one test, which is skipped without them
+#   openssh-client       real ssh-agents for the tests of key slots, which are skipped without it
 set -eu
 missing=""
 command -v tmux >/dev/null 2>&1 || missing="$missing tmux"
+command -v ssh-agent >/dev/null 2>&1 || missing="$missing openssh-client"
 if [ "$(uname)" = Linux ]; then
     command -v gnome-keyring-daemon >/dev/null 2>&1 || missing="$missing gnome-keyring"
     command -v dbus-run-session >/dev/null 2>&1 || missing="$missing dbus"

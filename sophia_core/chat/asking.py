@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from backend_client.types import ChatMessage, ChatRequest
-from sophia_core.chat.cache import Cache, Recall, key_of
+from sophia_core.chat.cache import Cache, Recall
 from sophia_core.chat.floor import Floor
 from sophia_core.chat.history import fit
 from sophia_core.chat.turn import Backend, Defer, Exchange, run_turn
@@ -61,8 +61,7 @@ class Asking:
     async def ask(self, store: Store, question: Question) -> TurnFinished:
         """Runs the turn to its end; cancelling the caller stops it and keeps what has arrived."""
         request = self._request(question)
-        # An answer that was gone on with is the reply to nothing that anybody will ask again.
-        key = key_of(request, question.provider) if self._cache.enabled and not question.continuing else None
+        key = self._cache.key_of(request, question.provider)
         backend, exchange = self._backend, question.exchange
         if key and not question.fresh and (known := await self._cache.find(store, key)):
             backend, exchange = Recall(known), replace(exchange, cached_at=known.at)

@@ -23,12 +23,21 @@ NOT_ASKED = frozenset({"avoid", "fitted", "messages", "request_id", "traceparent
 """What differs between two requests that ask the same; the messages are written down one by one."""
 
 
-def key_of(request: ChatRequest, provider: str | None) -> str:
-    """What a request asks, of whom, as 64 hex digits: equal for two requests exactly if their answers may be shared."""
+def key_of(request: ChatRequest, provider: str | None, among: str = "") -> str:
+    """What a request asks, of whom, as 64 hex digits: equal for two requests exactly if their answers may be shared.
+
+    `among` describes all who could be asked: with other servers or models in the settings it is another request.
+    """
     asked = {
         each.name: getattr(request, each.name) for each in dataclasses.fields(request) if each.name not in NOT_ASKED
     }
-    whole = {"v": 1, "provider": provider, "messages": [_said(each) for each in request.messages], **asked}
+    whole = {
+        "v": 2,
+        "provider": provider,
+        "among": among,
+        "messages": [_said(each) for each in request.messages],
+        **asked,
+    }
     text = json.dumps(whole, sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -64,10 +73,15 @@ class Recall:
 class Cache:
     """Answers to exact requests, in the store; a store that cannot be read or written only means a miss."""
 
-    def __init__(self, vault: Vault, *, enabled: bool, hours: float) -> None:
-        self._vault = vault
+    def __init__(self, vault: Vault, *, enabled: bool, hours: float, among: str = "") -> None:
+        self._vault, self._among = vault, among
         self.enabled = enabled
         self._max_age_ms = int(hours * HOUR_MS)
+
+    def key_of(self, request: ChatRequest, provider: str | None) -> str | None:
+        """What a request is remembered under; None where nothing is, and for an answer to be gone on with."""
+        # An answer that was gone on with is the reply to nothing that anybody will ask again.
+        return key_of(request, provider, self._among) if self.enabled and not request.continuing else None
 
     async def find(self, store: Store, key: str) -> Response | None:
         """The answer given to this request, if it is young enough."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from local_store import Letter, Message, Store
     from sophia_core.settings import ChatSettings
 
+LEAVING_S = 10.0
+"""How long to wait at the end for a store that is slow to take what has arrived."""
 STREAMING = "an answer is streaming; stop it first"
 
 
@@ -33,7 +36,8 @@ class Chat:
     """The commands of the conversation. One answer streams at a time.
 
     With `queue_when_offline` a question that nobody can be reached for waits in the outbox instead of failing.
-    `offer_continue` says how to go on after an answer broke off. `cache` overrides the setting of that name.
+    `offer_continue` says how to go on after an answer broke off. `cache` overrides the setting of that name, and
+    `among` describes who can be asked.
     """
 
     def __init__(
@@ -47,10 +51,12 @@ class Chat:
         queue_when_offline: bool = False,
         offer_continue: bool = False,
         cache: bool | None = None,
+        among: str = "",
     ) -> None:
         self._vault, self._bus, self._current, self._settings = vault, bus, current, settings
         self.queue_when_offline, self.offer_continue = queue_when_offline, offer_continue
-        self.cache = Cache(vault, enabled=settings.cache if cache is None else cache, hours=settings.cache_hours)
+        cached = settings.cache if cache is None else cache
+        self.cache = Cache(vault, enabled=cached, hours=settings.cache_hours, among=among)
         self._floor = Floor()
         self._asking = Asking(vault, backend, bus, settings, self.cache, self._floor)
         self.stopped = False
@@ -93,10 +99,9 @@ class Chat:
         """Ask an earlier question again in other words; the old branch is kept."""
         async with self._asked_by_a_person():
             store, question = await self._message(message, "user")
-            waiting = await letters.letters_of(store, question.id)
             path = await store.messages.path(question.session_id, question.id)
             return await self._ask(
-                store, question.session_id, question.parent_id, text, path[:-1], branched=True, instead_of=waiting
+                store, question.session_id, question.parent_id, text, path[:-1], instead_of=question.id
             )
 
     @command("chat.regenerate", keys=("ctrl+r",), slash="again", enabled=_idle)
@@ -121,8 +126,10 @@ class Chat:
         await self._floor.stop()
 
     async def close(self) -> None:
-        """Stops a running answer and waits until what has arrived is kept."""
-        await self._floor.stop()
+        """Stops what is being asked and waits until what has arrived is kept."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVING_S):
+                await self._floor.clear()
 
     async def idle(self) -> None:
         """Waits until no answer is being asked for or is streaming."""
@@ -190,19 +197,17 @@ class Chat:
         text: str,
         path: list[Message],
         *,
-        branched: bool = False,
         fresh: bool = False,
-        instead_of: list[Letter] | None = None,
+        instead_of: str | None = None,
     ) -> TurnFinished:
         request_id = correlation.get() or new_request_id()
         try:
             if session_id is None:
                 session_id = (await store.sessions.create(title=title_of(text))).id
-            turn = await store.turns.begin(session_id, parent, text, request_id=request_id)
+            turn = await store.turns.begin(session_id, parent, text, request_id=request_id, instead_of=instead_of)
         except StoreError as error:
-            raise CommandError(f"The question cannot be saved: {error}", error.hint) from None
-        await letters.take_back(store, instead_of or [])
-        if self._current.session_id != session_id or branched:
+            raise letters.not_begun("question", error) from None
+        if self._current.session_id != session_id or instead_of:
             self._current.session_id = session_id
             self._bus.publish(SessionChanged(session_id))
         messages = build_messages([*path, turn.question], self._settings.system_prompt)
@@ -225,15 +230,13 @@ class Chat:
         question = next((m for m in reversed(path[:-1]) if m.role == "user"), None)
         if question is None:
             raise CommandError("This answer has no question.", "Ask it again.")
-        waiting = await letters.letters_of(store, question.id)
         request_id = correlation.get() or new_request_id()
         try:
             new = await store.turns.begin_answer(
                 answer.session_id, question.id, request_id=request_id, continues=answer.id if prefix else None
             )
         except StoreError as error:
-            raise CommandError(f"The answer cannot be saved: {error}", error.hint) from None
-        await letters.take_back(store, waiting)
+            raise letters.not_begun("answer", error) from None
         self._current.session_id = answer.session_id
         self._bus.publish(SessionChanged(answer.session_id))
         messages = build_messages(path if prefix else path[:-1], self._settings.system_prompt)

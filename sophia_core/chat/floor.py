@@ -57,6 +57,13 @@ class Floor:
             await self.stop()
             await self._free.wait()
 
+    async def clear(self) -> None:
+        """Has whoever has the floor leave it, also one who is only about to ask, and waits until they have."""
+        while self.busy:
+            await self._begun.wait()
+            await self.stop()
+            await self._free.wait()
+
     async def run(self, work: Coroutine[None, None, TurnFinished]) -> TurnFinished:
         """Runs a turn as a task of its own, so that `stop` ends the turn and not whoever asked for it."""
         self._turn = asyncio.create_task(self._begin(work), name="turn")

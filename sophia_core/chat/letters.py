@@ -1,4 +1,4 @@
-"""Questions that wait: which of them may, and how one is taken back."""
+"""Questions that wait: which of them may, and what is said of one that is under way."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from backend_client.errors import (
     TimedOut,
     Unreachable,
 )
-from local_store.errors import NotFound, WrongState
+from local_store.errors import WrongState
 from sophia_core.commands import CommandError
 
 if TYPE_CHECKING:
-    from local_store import Letter, Store
+    from local_store.errors import StoreError
 
 NOBODY = (AllUnavailable, Unreachable, EndpointUnavailable, TimedOut)
 NOT_YET = (*NOBODY, CostCapReached, LoginNeeded)
@@ -25,22 +25,15 @@ NOT_YET = (*NOBODY, CostCapReached, LoginNeeded)
 
 
 def nobody_reached(error: BackendError | None) -> bool:
-    """Whether the error means that no provider heard the question, as far as we can know."""
-    return isinstance(error, NOBODY)
+    """Whether the error means that no provider heard the question, as far as we can know.
+
+    A certificate that is not trusted, or a proxy that refuses, will do so again: that is for a person to mend.
+    """
+    return isinstance(error, NOBODY) and not (isinstance(error, Unreachable) and not error.retryable)
 
 
-async def letters_of(store: Store, question_id: str) -> list[Letter]:
-    """The letters of one question. Raises CommandError while one of them is being delivered."""
-    found = [letter for letter in await store.outbox.list() if letter.question_id == question_id]
-    if any(letter.state == "delivering" for letter in found):
-        raise CommandError("This question is being delivered from the outbox.", "Wait for its answer.")
-    return found
-
-
-async def take_back(store: Store, letters: list[Letter]) -> None:
-    """Takes letters out of the box whose question is asked another way now: nothing is asked twice."""
-    for letter in letters:
-        try:
-            await store.outbox.drop(letter.id)
-        except (NotFound, WrongState):
-            continue  # gone, or another instance has just begun to deliver it and will end it
+def not_begun(what: str, error: StoreError) -> CommandError:
+    """How it is told that the store would not begin a question or an answer."""
+    if isinstance(error, WrongState):
+        return CommandError("This question is being delivered from the outbox.", "Wait for its answer.")
+    return CommandError(f"The {what} cannot be saved: {error}", error.hint)

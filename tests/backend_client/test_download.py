@@ -35,6 +35,8 @@ async def test_a_redirect_is_followed_and_the_offset_goes_along() -> None:
         (ScriptedReply(status=404), 0, "status 404"),
         (ScriptedReply(status=302, headers={"location": "http://plain/file"}), 0, "not an https"),
         (ScriptedReply(status=302, headers={"location": "https://home/file"}), 0, "redirects"),
+        (ScriptedReply(status=302, headers={"location": "https://[::1"}), 0, "not an https"),
+        (ScriptedReply(status=302, headers={"location": "https://home/\x1b[2J"}), 0, "not an https"),
     ],
 )
 async def test_what_cannot_be_trusted_is_refused(reply: ScriptedReply, offset: int, says: str) -> None:

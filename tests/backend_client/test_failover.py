@@ -33,7 +33,7 @@ from backend_client import (
 from backend_client.auth import Auth, Bearer
 from backend_client.errors import AllUnavailable, CostCapReached, InvalidRequest, LoginNeeded
 from backend_client.fleet import CostCap
-from backend_client.happenings import BreakerMoved, FailedOver, Happening, Queued, StreamEnded
+from backend_client.happenings import AnswerEnded, BreakerChanged, FailedOver, Happening, QueueWaited
 from tests.backend_client.support import ASK, collect, in_virtual_time, text_of
 from tests.scripted import PlayedReply, ScriptedReply, ScriptedTransport, chat, delta, refusal
 
@@ -102,8 +102,8 @@ async def test_a_dead_provider_is_left_at_once_and_not_asked_again() -> None:
     assert hosts.order == ["a", "b", "b"]
     moved = [one for one in told if isinstance(one, FailedOver)]
     assert [(one.failed, one.provider) for one in moved] == [("a", "b")]
-    assert [one.state for one in told if isinstance(one, BreakerMoved)] == ["open"]
-    assert [one.outcome for one in told if isinstance(one, StreamEnded)] == ["complete", "complete"]
+    assert [one.state for one in told if isinstance(one, BreakerChanged)] == ["open"]
+    assert [one.outcome for one in told if isinstance(one, AnswerEnded)] == ["complete", "complete"]
 
 
 @virtual
@@ -256,7 +256,7 @@ async def test_requests_wait_for_their_turn() -> None:
     client = client_of(hosts, named("a", max_concurrent=1), told=told)
     answers = await asyncio.gather(*(collect(client.stream(ASK)) for _ in range(3)))
     assert [text_of(chunks) for chunks, _ in answers] == ["slow"] * 3
-    assert sorted(round(one.waited_s) for one in told if isinstance(one, Queued)) == [1, 2]
+    assert sorted(round(one.waited_s) for one in told if isinstance(one, QueueWaited)) == [1, 2]
     assert client.fleet.stations["a"].limiter.in_use == 0
 
 
@@ -270,7 +270,7 @@ async def test_a_cancelled_answer_frees_its_place_and_blames_nobody() -> None:
     await stream.aclose()
     station = client.fleet.stations["a"]
     assert (station.limiter.in_use, station.breaker(None).view().failures) == (0, 0)
-    assert [one.outcome for one in told if isinstance(one, StreamEnded)] == ["cancelled"]
+    assert [one.outcome for one in told if isinstance(one, AnswerEnded)] == ["cancelled"]
 
 
 @virtual

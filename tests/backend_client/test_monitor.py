@@ -14,7 +14,7 @@ import pytest
 
 from backend_client import BackendError, Call, Endpoint, NoAuth, Provider, StaticEndpoint, Unreachable
 from backend_client.fleet import CostCap, Fleet, Load, Resilience, Station
-from backend_client.happenings import BreakerMoved, Happening, Probed
+from backend_client.happenings import BreakerChanged, Happening, ProviderProbed
 from backend_client.monitor import (
     ANSWER_S,
     ATTENDED_S,
@@ -90,7 +90,7 @@ class Watched:
 
     @property
     def probed(self) -> list[tuple[str, bool]]:
-        return [(each.provider, each.ok) for each in self.told if isinstance(each, Probed)]
+        return [(each.provider, each.ok) for each in self.told if isinstance(each, ProviderProbed)]
 
     def breaks(self, name: str = "a", model: str | None = None) -> None:
         """A request finds the provider dead."""
@@ -223,7 +223,7 @@ def test_a_flapping_server_is_told_of_only_when_it_changes() -> None:
                     watched.breaks()
         told = [ok for _, ok in watched.probed]
         assert told == [False, True] * 5
-        states = [each.state for each in watched.told if isinstance(each, BreakerMoved)]
+        states = [each.state for each in watched.told if isinstance(each, BreakerChanged)]
         assert states.count("closed") == 5
 
     watching(test)

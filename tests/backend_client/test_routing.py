@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backend_client import Endpoint, NoAuth, Provider, StaticEndpoint
 from backend_client.fleet import CostCap, Fleet, Load, Resilience, least_bad
-from backend_client.happenings import BreakerMoved, Happening
+from backend_client.happenings import BreakerChanged, Happening
 from backend_client.routing import Candidate, Weights, rank, share_of, typical_price
 
 PLAIN = Candidate(
@@ -180,7 +180,7 @@ def test_when_all_are_out_the_least_bad_is_left() -> None:
         permit.failure("connect", "nothing answers", retry_after=wait)
     assert names(fleet) == []
     assert [each.provider for each in least_bad(fleet.rank())] == ["b", "a"]
-    assert [each.state for each in told if isinstance(each, BreakerMoved)] == ["open", "open"]
+    assert [each.state for each in told if isinstance(each, BreakerChanged)] == ["open", "open"]
 
 
 def test_a_held_open_breaker_is_never_the_least_bad() -> None:

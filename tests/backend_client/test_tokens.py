@@ -13,7 +13,7 @@ import pytest
 
 from backend_client.auth import ApiKey, Bearer, NoAuth, Secret, proof, redact
 from backend_client.errors import AuthenticationFailed, BackendError, LoginNeeded, ServerFailed, TimedOut, Unreachable
-from backend_client.happenings import SignedIn
+from backend_client.happenings import TokenRenewed
 from backend_client.tokens import OAuthTokens, Tokens
 from tests.backend_client.support import in_virtual_time
 
@@ -62,7 +62,7 @@ class World:
         self.number = 1
         first = self.issue()
         self.store = Kept(first if refresh else replace(first, refresh=None))
-        self.told: list[SignedIn] = []
+        self.told: list[TokenRenewed] = []
 
     def clock(self) -> float:
         return EPOCH + self.loop.time()
@@ -139,7 +139,7 @@ def test_a_token_is_renewed_at_four_fifths_of_its_life() -> None:
         assert (await tokens.token()).reveal() == "access-2"
         assert world.asked == ["refresh-1"]
         assert [each.access.reveal() for each in world.store.saved] == ["access-2"]
-        assert world.told == [SignedIn("box", True)]
+        assert world.told == [TokenRenewed("box", True)]
 
     run(test)
 

@@ -31,6 +31,7 @@ async def opening(paths: StorePaths) -> AsyncIterator[OpenStore]:
         create: bool = True,
         policy: KeyPolicy = CHEAP,
         at: StorePaths = paths,
+        typed_only: bool = False,
     ) -> Store:
         store = await open_store(
             at,
@@ -39,6 +40,7 @@ async def opening(paths: StorePaths) -> AsyncIterator[OpenStore]:
             allow_keyring=allow_keyring,
             create=create,
             policy=policy,
+            typed_only=typed_only,
         )
         opened.append(store)
         return store

@@ -30,9 +30,9 @@ from local_store import (
     recovery,
 )
 from local_store.ids import ALPHABET
-from local_store.keys import Credentials, open_keys
+from local_store.keys import Credentials
 
-from .conftest import CHEAP, OpenStore
+from .conftest import OpenStore
 
 secrets = st.binary(min_size=32, max_size=32)
 
@@ -203,10 +203,14 @@ def changed(document: dict[str, Any], name: str) -> None:
             document["v"] = 0
         case "id":
             document["id"] = "0" * 32
-        case "db_epoch":
-            document["db_epoch"] = 2
-        case "db_pending":
-            document["db_pending"] = 7
+        case "epoch":
+            document["epoch"] = 2
+        case "data":
+            document["data"] = [document["root"]]
+        case "root":
+            document["root"] = document["data"][0]
+        case "due":
+            document["due"] = "x"
         case "mac":
             document["mac"] = "A" * 43 + "="
         case "slots":
@@ -225,7 +229,7 @@ def changed(document: dict[str, Any], name: str) -> None:
             slot[name] = "x"
 
 
-FIELDS = ["v", "id", "db_epoch", "db_pending", "mac", "slots", "extra"]
+FIELDS = ["v", "id", "epoch", "data", "root", "due", "mac", "slots", "extra"]
 SLOT_FIELDS = ["slot id", "kind", "label", "created_at", "p", "n", "ct"]
 
 
@@ -237,7 +241,7 @@ async def test_no_field_of_the_key_file_can_be_changed(opening: OpenStore, paths
     paths.keys.write_text(json.dumps(document))
     with pytest.raises((KeysTampered, WrongKey, Locked)) as refused:
         await opening(passphrase="p")
-    if name in ("v", "db_epoch", "db_pending", "mac", "slots", "extra", "label", "created_at"):
+    if name in ("v", "epoch", "data", "root", "due", "mac", "slots", "extra", "label", "created_at"):
         assert isinstance(refused.value, KeysTampered)
         assert refused.value.hint and refused.value.path == paths.keys
 
@@ -252,7 +256,7 @@ async def test_a_broken_key_file_is_named(opening: OpenStore, paths: StorePaths,
 
 async def test_a_newer_key_file_is_not_touched(opening: OpenStore, paths: StorePaths) -> None:
     await (await opening()).close()
-    document = json.loads(paths.keys.read_text()) | {"v": 2}
+    document = json.loads(paths.keys.read_text()) | {"v": 3}
     paths.keys.write_text(json.dumps(document))
     with pytest.raises(SchemaTooNew):
         await opening()
@@ -337,28 +341,6 @@ async def test_files_are_private_whatever_the_umask(opening: OpenStore, paths: S
         expected = 0o700 if path.is_dir() else 0o600
         assert stat.S_IMODE(path.stat().st_mode) == expected, path
     await fallback.close()
-
-
-async def test_a_key_change_that_was_cut_short_loses_nothing(opening: OpenStore, paths: StorePaths) -> None:
-    store = await opening()
-    session = await store.sessions.create("kept")
-    await store.close()
-    keys = open_keys(paths, Credentials(None, None, False), CHEAP, create=False)
-    master = keys._master_key()
-    from dataclasses import replace
-
-    from local_store import files
-
-    files.write_private(paths.keys, replace(keys._header, db_pending=2).signed(master).encode())
-    half_way = await opening()
-    assert (await half_way.sessions.get(session.id)).title == "kept"
-    await half_way.close()
-    old, new = open_keys(paths, Credentials(None, None, False), CHEAP, create=False).database_keys()
-    connection = engine.Opener(paths.database, old).writer()
-    connection.execute(f"PRAGMA rekey = \"x'{new.hex()}'\"")
-    connection.close()
-    afterwards = await opening()
-    assert (await afterwards.sessions.get(session.id)).title == "kept"
 
 
 async def test_the_key_is_forgotten_when_the_store_is_closed(opening: OpenStore, paths: StorePaths) -> None:

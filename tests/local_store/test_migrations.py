@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from local_store import StoreError, StorePaths, Usage, engine, schema
+from local_store import StoreError, StoreFull, StorePaths, Usage, engine, schema
 from local_store.keys import Credentials, open_keys
+from local_store.migrations import migrate
 from local_store.usage import SPENT
 
 from .conftest import CHEAP, OpenStore
@@ -17,7 +19,10 @@ from .conftest import CHEAP, OpenStore
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
+Write = Callable[[OpenStore, StorePaths], Awaitable[None]]
+
 V1 = (Path(__file__).parent / "schema_v1.sql").read_text("utf-8")
+V2 = (Path(__file__).parent / "schema_v2.sql").read_text("utf-8")
 BOOKKEEPING = """
 CREATE TABLE "_sqlite_migrations" ("id" INTEGER PRIMARY KEY, "migration_set" TEXT, "name" TEXT, "applied_at" TEXT);
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name" ON "_sqlite_migrations" ("migration_set", "name");
@@ -36,19 +41,42 @@ INSERT INTO journal VALUES (1, '01C', 'Because', '');
 INSERT INTO usage VALUES (1, '01A', '01S', 13, 'p', 'm', 10, 20, NULL, NULL, 0.25);
 INSERT INTO draft VALUES ('k', 'half a thou', 16);
 """
+UPGRADED = """
+INSERT INTO _sqlite_migrations VALUES (2, 'local_store', 'm002_outbox', '2026-02-03 04:05:06+00:00');
+PRAGMA user_version = 2;
+INSERT INTO message VALUES
+    (5, '01D', '01S', '01A', 'user', 'When?', '', 'complete', NULL, NULL, NULL, 'r', NULL, NULL, 17, 17, NULL, NULL),
+    (6, '01E', '01S', '01D', 'assistant', '', '', 'failed', NULL, NULL, NULL, 'r', NULL, 'cut', 18, 18, '01A', NULL);
+INSERT INTO outbox VALUES (1, '01E', '01S', 'p', 'm', 'waiting', NULL, 2, 'cut', 18, 19);
+INSERT INTO response VALUES (1, 'k', '01A');
+INSERT INTO secret VALUES ('token', 'hush', 20);
+"""
 
 
 async def write_v1(opening: OpenStore, paths: StorePaths) -> None:
     """Put a database of the first version in place of a new one, with the same keys."""
+    await write_old(opening, paths, V1 + BOOKKEEPING + DATA)
+
+
+async def write_v2(opening: OpenStore, paths: StorePaths) -> None:
+    """Put a database of the second version in place of a new one, with the same keys."""
+    await write_old(opening, paths, V1 + BOOKKEEPING + DATA + V2 + UPGRADED)
+
+
+async def write_old(opening: OpenStore, paths: StorePaths, script: str) -> None:
     await (await opening()).close()
     keys = open_keys(paths, Credentials(None, None, False), CHEAP, create=False)
     for path in paths.root.glob("sophia.db*"):
         path.unlink()
     paths.database.touch(0o600)
     connection = engine.Opener(paths.database, keys.database_keys()[0]).writer()
-    connection.executescript(V1 + BOOKKEEPING + DATA)
+    connection.executescript(script or "CREATE TABLE meta (key TEXT, value TEXT)")
     connection.execute("INSERT INTO meta VALUES ('store_id', ?)", [keys.store_id])
     connection.close()
+
+
+def store_id(paths: StorePaths) -> str:
+    return open_keys(paths, Credentials(None, None, False), CHEAP, create=False).store_id
 
 
 def raw(paths: StorePaths) -> Connection:
@@ -62,6 +90,7 @@ def shape(connection: Connection) -> dict[str, str | None]:
 
 def test_a_released_schema_is_not_edited() -> None:
     assert [*(schema.CONVERSATIONS + schema.SEARCH_INDEX).split()] == V1.split()
+    assert [*schema.OUTBOX.split()] == V2.split()
 
 
 async def test_a_store_of_the_first_version_keeps_everything(opening: OpenStore, paths: StorePaths) -> None:
@@ -87,8 +116,29 @@ async def test_a_store_of_the_first_version_keeps_everything(opening: OpenStore,
     assert {result.name for result in checks if not result.ok} == {"recovery key", "key slots"}
 
 
-async def test_an_upgraded_store_has_all_a_new_one_has(opening: OpenStore, paths: StorePaths, tmp_path: Path) -> None:
-    await write_v1(opening, paths)
+async def test_a_store_of_the_second_version_keeps_everything(opening: OpenStore, paths: StorePaths) -> None:
+    await write_v2(opening, paths)
+    store = await opening()
+    (letter,) = await store.outbox.list()
+    assert (letter.id, letter.question, letter.attempts, letter.retry_at) == ("01E", "When?", 2, 19)
+    assert (await store.messages.get("01E")).continues == "01A"
+    response = await store.responses.find("k", max_age_ms=2**60)
+    assert response is not None and response.text == "Portugal"
+    assert await store.secrets.get("token") == "hush"
+    assert len(await store.messages.all("01S")) == 6
+    assert (await store.audit.append("session.delete", "01S")).seq == 1
+    assert (await store.audit.verify()).ok
+    await store.close()
+    connection = raw(paths)
+    assert connection.execute("SELECT pinned, archived, folder FROM session").fetchall() == [(0, 0, "")]
+    connection.close()
+
+
+@pytest.mark.parametrize("write", [write_v1, write_v2])
+async def test_an_upgraded_store_has_all_a_new_one_has(
+    opening: OpenStore, paths: StorePaths, tmp_path: Path, write: Write
+) -> None:
+    await write(opening, paths)
     store = await opening()
     turn = await store.turns.begin("01S", "01A", "And then?", request_id="r")
     await store.outbox.queue(turn.answer.id, provider=None, model=None, error="offline")
@@ -100,10 +150,69 @@ async def test_an_upgraded_store_has_all_a_new_one_has(opening: OpenStore, paths
     upgraded, new = raw(paths), raw(fresh)
     assert shape(upgraded) == shape(new)
     recorded = upgraded.execute("SELECT name FROM _sqlite_migrations ORDER BY id").fetchall()
-    assert recorded == [("m001_conversations",), ("m002_outbox",)]
-    assert upgraded.execute("PRAGMA user_version").fetchone() == (2,)
+    assert recorded == [("m001_conversations",), ("m002_outbox",), ("m003_audit",)]
+    assert upgraded.execute("PRAGMA user_version").fetchone() == (3,)
     for connection in (upgraded, new):
         connection.close()
+
+
+async def test_an_upgrade_of_the_second_version_that_fails_changes_nothing(
+    opening: OpenStore, paths: StorePaths
+) -> None:
+    await write_v2(opening, paths)
+    connection = raw(paths)
+    connection.execute("CREATE TABLE imported (in_the_way TEXT)")
+    before = shape(connection)
+    connection.close()
+    with pytest.raises(StoreError, match="imported"):
+        await opening()
+    connection = raw(paths)
+    assert shape(connection) == before and "tag" not in before and "pinned" not in str(before["session"])
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.execute("DROP TABLE imported")
+    connection.close()
+    assert len(await (await opening()).outbox.list()) == 1
+
+
+async def test_somebody_may_look_before_an_upgrade_while_nobody_writes(opening: OpenStore, paths: StorePaths) -> None:
+    await write_v2(opening, paths)
+    connection, seen = raw(paths), []
+
+    def look(version: int) -> None:
+        other = raw(paths)
+        seen.append((version, "audit" in shape(other), other.execute("SELECT count(*) FROM message").fetchone()))
+        other.execute("PRAGMA busy_timeout = 0")
+        with pytest.raises(engine.load().OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.close()
+
+    for _ in range(2):
+        migrate(connection, paths.database, store_id(paths), before=look)
+    assert seen == [(2, False, (6,))]
+    assert "audit" in shape(connection)
+    connection.close()
+
+
+async def test_an_upgrade_waits_for_whoever_looks_first(opening: OpenStore, paths: StorePaths) -> None:
+    await write_v2(opening, paths)
+    connection = raw(paths)
+    before = shape(connection)
+
+    def look(version: int) -> None:
+        raise StoreFull(f"no place to copy version {version} to")
+
+    with pytest.raises(StoreFull, match="version 2"):
+        migrate(connection, paths.database, store_id(paths), before=look)
+    assert shape(connection) == before
+    connection.close()
+
+
+async def test_nobody_looks_at_a_new_store(tmp_path: Path, opening: OpenStore, paths: StorePaths) -> None:
+    await write_old(opening, paths, "")
+    connection = raw(paths)
+    connection.execute("DROP TABLE meta")
+    migrate(connection, paths.database, store_id(paths), before=lambda version: pytest.fail(f"looked at {version}"))
+    connection.close()
 
 
 async def test_an_upgrade_that_fails_changes_nothing(opening: OpenStore, paths: StorePaths) -> None:

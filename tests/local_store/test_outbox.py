@@ -350,3 +350,28 @@ async def test_an_answer_knows_what_it_goes_on_from_and_where_it_was_cached(stor
     for stranger in ("nobody", foreign.answer.id):
         with pytest.raises(NotFound):
             await store.turns.begin_answer(session.id, turn.question.id, request_id="r", continues=stranger)
+
+
+async def test_a_question_asked_another_way_leaves_the_box_in_the_same_step(store: Store, opening: OpenStore) -> None:
+    session = await store.sessions.create(title="t")
+    first = await store.turns.begin(session.id, None, "Q", request_id="r")
+    await store.outbox.queue(first.answer.id, provider=None, model=None, error="down")
+    other = await opening()
+    assert await other.outbox.claim(2**50)
+    with pytest.raises(WrongState):
+        await store.turns.begin_answer(session.id, first.question.id, request_id="r")
+    with pytest.raises(WrongState):
+        await store.turns.begin(session.id, None, "Q, better", request_id="r", instead_of=first.question.id)
+    assert len(await store.messages.all(session.id)) == 2, "nothing was begun"
+    await other.outbox.release(first.answer.id, retry_at_ms=0, error="down", counted=False)
+    await store.turns.begin(session.id, None, "Q, better", request_id="r", instead_of=first.question.id)
+    assert await store.outbox.list() == []
+
+
+async def test_what_some_providers_cost(store: Store) -> None:
+    session = await store.sessions.create(title="t")
+    for provider, cost in (("a", 0.5), ("b", 0.25), ("a", 1.0)):
+        turn = await store.turns.begin(session.id, None, "Q", request_id="r")
+        usage = Usage(1, 1, cost_usd=cost)
+        await store.turns.finish(turn.answer.id, text="A", status="complete", provider=provider, usage=usage)
+    assert [await store.usage.spent_since(0, who) for who in (None, ["a"], {"a", "b"}, ())] == [1.75, 1.5, 1.75, 0.0]

@@ -60,7 +60,8 @@ async def test_what_was_acknowledged_before_a_kill_is_there_afterwards(
     assert answer.status == "interrupted" and answer.finished_at is not None
     assert await store.turns.recover() == 0
     await assert_sound(store)
-    assert sorted(path.suffix for path in paths.run.iterdir()) == [".lock", ".lock"], "own lock and the keys' lock"
+    locks = sorted(path.name for path in paths.run.iterdir() if len(path.stem) != len(answer_id))
+    assert locks == ["keys.lock", "open.lock"] and len(list(paths.run.iterdir())) == len(locks) + 1
 
 
 async def test_kills_at_any_moment_leave_a_sound_store(opening: OpenStore, paths: StorePaths) -> None:

@@ -82,6 +82,13 @@ def test_reasoning_and_small_talk_only_where_somebody_watches(pipe: Piped) -> No
         assert (loud.out, loud.err) == ("42\n", "hm\n\nsophia: by the way\n")
 
 
+def test_an_answer_from_the_cache_says_so_where_somebody_watches(pipe: Piped) -> None:
+    for verbose in (False, True):
+        tell(TextAnswer(pipe.console, verbose=verbose), STARTED, RouteChosen("a", "here", "m", 1, 1_790_000_000_000))
+    assert pipe.err.startswith("sophia: this answer is from 2026-09-")
+    assert pipe.err.count("sophia:") == 1
+
+
 def test_warnings_are_told_to_everybody(pipe: Piped) -> None:
     tell(
         TextAnswer(pipe.console), Notice("warning", "config.toml:3: 'modle' is not a setting.", "Did you mean 'model'?")
@@ -155,6 +162,7 @@ def test_json_tells_everything_one_object_a_line(pipe: Piped) -> None:
             "model": "m",
             "request_id": "r",
             "session": "s",
+            "cached_at": None,
             "usage": {"prompt_tokens": 3, "completion_tokens": 2, "cost_usd": 0.5},
         },
     ]

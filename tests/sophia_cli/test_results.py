@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sophia_cli.results import as_json, show, table
+from sophia_core.routes import RouteRow
 from tests.sophia_cli.harness import Piped, piped
 
 
@@ -28,7 +29,14 @@ def test_long_cells_are_cut_on_a_terminal_only() -> None:
     with piped() as pipe:
         assert "x" * 100 in table(("a",), [("x" * 100,)], pipe.console)
     with piped(out_terminal=True) as screen:
-        assert "x" * 59 + "…\n" in table(("a",), [("x" * 100,)], screen.console)
+        shown = table(("a", "why"), [("x" * 100, "y" * 300)], screen.console)
+        assert f"{'x' * 59}…  {'y' * 199}…\n" in shown
+
+
+def test_figures_that_words_say_already_are_for_programs() -> None:
+    with piped() as pipe:
+        show([RouteRow(1, "a", "asked first", "tier 0, 0.50 s", 0, 0.5)], pipe.console)
+        assert pipe.out.splitlines()[0].split() == ["PLACE", "PROVIDER", "VERDICT", "WHY"]
 
 
 def test_one_value_is_its_fields_and_text_is_itself(pipe: Piped) -> None:

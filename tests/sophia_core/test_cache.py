@@ -19,7 +19,8 @@ from backend_client.types import (
 )
 from sophia_core.chat.cache import Cache, key_of
 from sophia_core.events import RouteChosen, TextDelta
-from tests.sophia_core.conftest import OpenDesk
+from tests.scripted import chat
+from tests.sophia_core.conftest import OpenBench, OpenDesk
 from tests.sophia_core.desk import ROUTED, Piece, said
 
 ASK = ChatRequest((ChatMessage("user", "hi"),), model="m", temperature=0.5, max_tokens=9)
@@ -149,7 +150,8 @@ OTHERS = {
 def test_whatever_may_change_the_answer_changes_the_key() -> None:
     requests = [ASK, *(dataclasses.replace(ASK, **change) for change in OTHERS.values())]  # type: ignore[arg-type]
     keys = [key_of(request, None) for request in requests]
-    assert len({*keys, key_of(ASK, "here"), key_of(ASK, "there")}) == len(keys) + 2
+    others = {key_of(ASK, "here"), key_of(ASK, "there"), key_of(ASK, None, "here m"), key_of(ASK, None, "here n")}
+    assert len({*keys, *others}) == len(keys) + 4
 
 
 def test_what_only_names_the_request_does_not() -> None:
@@ -157,3 +159,34 @@ def test_what_only_names_the_request_does_not() -> None:
     assert key_of(named, None) == key_of(ASK, None)
     swapped = [dataclasses.replace(ASK, extra=extra) for extra in ({"a": 1, "b": 2}, {"b": 2, "a": 1})]
     assert key_of(swapped[0], None) == key_of(swapped[1], None)
+
+
+async def test_another_model_in_the_settings_is_asked_although_the_question_is_the_same(bench: OpenBench) -> None:
+    cached = {"SOPHIA_CHAT__CACHE": "true"}
+    first = await bench(chat("of one"), **cached)
+    await first.runtime.run("chat.send", "hi")
+    await first.runtime.close()
+    again = await bench(**cached)
+    assert (await again.runtime.run("chat.send", "hi")).text == "of one"  # type: ignore[attr-defined]
+    await again.runtime.close()
+    other = await bench(chat("of another"), SOPHIA_MODEL="another", **cached)
+    assert (await other.runtime.run("chat.send", "hi")).text == "of another"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("saved", [True, False])
+async def test_a_store_that_nobody_keeps_remembers_while_it_lasts(desk: OpenDesk, saved: bool) -> None:
+    made = await desk(said("Hello"), said("fresh"), cache=True)
+    if not saved:
+        await made.vault.close()
+        await made.vault.open_unsaved()
+    for text in ("Hello", "Hello"):
+        made.current.session_id = None
+        assert (await made.turn("chat.send hi")).text == text
+    assert len(made.backend.requests) == 1
+
+
+async def test_a_question_of_a_pinned_provider_is_not_answered_by_anothers_answer(desk: OpenDesk) -> None:
+    made = await desk(said("of all"), said("of here"), cache=True)
+    await made.turn("chat.send hi")
+    made.current.session_id, made.current.provider = None, "here"
+    assert (await made.turn("chat.send hi")).text == "of here"

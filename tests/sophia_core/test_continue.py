@@ -134,3 +134,35 @@ def test_the_question_stays_with_the_answer_that_is_gone_on_with() -> None:
     long = [ChatMessage("user", "q" * 300), ChatMessage("assistant", "a" * 300)]
     kept, dropped = fit([*long, ChatMessage("user", "Why?"), ChatMessage("assistant", "x" * 900)], 100, 0, keep=2)
     assert ([each.content[0] for each in kept], dropped) == (["W", "x"], 2)
+
+
+async def test_with_a_window_that_is_too_small_the_question_and_its_half_answer_still_go_together(
+    desk: OpenDesk,
+) -> None:
+    made = await desk(said("a" * 3000), cut("Once" + "x" * 3000), said(" a time."), window=64)
+    await made.turn("chat.send " + "q" * 3000)
+    await made.turn("chat.send tell")
+    assert (await made.turn("/continue")).status == "complete"
+    assert [each.content[:4] for each in made.backend.requests[2].messages] == ["tell", "Once"]
+
+
+async def test_another_provider_and_model_may_go_on_with_it(desk: OpenDesk) -> None:
+    made = await desk(cut("Once"), said(" a time."))
+    await made.turn("chat.send tell")
+    made.current.provider, made.current.model = "there", "n"
+    finished = await made.turn("/continue")
+    assert (finished.text, finished.begun_by) == ("Once a time.", "here")
+    assert (made.backend.asked[1], made.backend.requests[1].model) == ("there", "n")
+    assert made.backend.requests[1].avoid == {"here"}
+
+
+async def test_an_answer_that_a_crash_cut_short_is_gone_on_with(desk: OpenDesk) -> None:
+    killed = await desk(cut("Once"))
+    session = (await killed.store.sessions.create(title="t")).id
+    turn = await killed.store.turns.begin(session, None, "tell", request_id="r")
+    await killed.store.turns.journal(turn.answer.id, text="Once")
+    await killed.store.close()
+    killed.vault.store = None
+    made = await desk(said(" upon"))
+    made.current.session_id = session
+    assert (await made.turn("/continue")).text == "Once upon"

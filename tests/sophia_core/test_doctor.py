@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from backend_client import Secret
+from backend_client.tokens import Tokens
 from sophia_core import doctor
 from sophia_core.doctor import Check, audio_check, clipboard_check, examine
 from sophia_core.runtime import open_runtime
@@ -124,3 +126,55 @@ def test_what_the_audio_library_says_or_how_it_dies(said: bytes, complained: str
 )
 def test_whether_a_program_may_copy_is_guessed_from_the_terminal(env: dict[str, str], status: str) -> None:
     assert clipboard_check(env).status == status
+
+
+async def test_every_provider_is_shown_with_what_it_is_and_as_whom_it_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        """[routing]
+embedded_fallback = false
+[[providers]]
+name = "box"
+base_url = "http://box.test/v1"
+kind = "vllm"
+api_key_env = "BOX_KEY"
+[[providers]]
+name = "team"
+base_url = "http://team.test/v1"
+issuer = "http://sign-in.test"
+tier = 3
+[[providers]]
+name = "signed"
+base_url = "http://signed.test/v1"
+issuer = "http://sign-in.test"
+paid = true
+"""
+    )
+    env = {"SOPHIA_HOME": str(tmp_path), "SOPHIA_NO_KEYRING": "1", "BOX_KEY": "k"}
+    loaded = load_settings(env)
+    wire = ScriptedTransport(pages={"/health": ScriptedReply((b"",))})
+    async with open_runtime(loaded, transport=wire, env=env) as runtime:
+        where = {"issuer": "http://sign-in.test", "client_id": "sophia", "how": "device"}
+        tokens = Tokens(Secret("a"), None, 0.0, None, who="ada", roles=("admin", "dev"), **where)  # type: ignore[arg-type]
+        assert runtime.vault.store
+        await runtime.vault.store.secrets.set("sign-in:signed", tokens.to_text())
+        found = {check.name: check async for check in examine(loaded, runtime)}
+    assert "vllm, tier 0, key from the environment" in found["provider box"].detail
+    assert "openai, tier 3" in found["provider team"].detail
+    assert (found["sign-in team"].status, found["sign-in team"].fix) == ("warn", "sophia login team")
+    assert "openai, tier 1, paid, signed in as ada (admin, dev)" in found["provider signed"].detail
+    assert found["outbox"].detail == "nothing waits"
+
+
+async def test_what_waits_and_what_was_given_up_is_counted(tmp_path: Path) -> None:
+    env = {"SOPHIA_HOME": str(tmp_path), "SOPHIA_NO_KEYRING": "1", **SERVER}
+    loaded = load_settings(env)
+    async with open_runtime(loaded, transport=ScriptedTransport(), env=env) as runtime:
+        store = runtime.vault.store
+        assert store
+        for n in range(3):
+            session = await store.sessions.create(title="t")
+            turn = await store.turns.begin(session.id, None, f"Q{n}", request_id="r")
+            await store.outbox.queue(turn.answer.id, provider=None, model=None, error="down")
+        await store.outbox.bury(turn.answer.id, "no")
+        found = {check.name: check async for check in examine(loaded, runtime)}
+    assert (found["outbox"].status, found["outbox"].detail) == ("warn", "2 waiting to be asked, 1 given up")

@@ -343,7 +343,7 @@ async def test_a_full_disk_does_not_lose_a_renewed_token(tmp_path: Path, monkeyp
         kept = SignIns(runtime.vault)
         await kept.save("box", Tokens(Secret("a"), None, 0.0, None))
         assert await kept.load("box") is None
-        await runtime.vault._retry_once()
+        await runtime.vault.write_kept()
         assert await kept.load("box") is not None
 
 

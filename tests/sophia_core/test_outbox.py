@@ -488,3 +488,10 @@ async def test_a_locked_store_has_nothing_to_deliver(tmp_path: Path) -> None:
     assert await made.outbox.deliver_due() is None
     made.outbox.start()
     await made.outbox.close()
+
+
+async def test_what_a_person_has_to_mend_does_not_wait(desk: OpenDesk) -> None:
+    untrusted = Unreachable("the TLS certificate is not trusted", retryable=False, reached=False)
+    made = await desk(untrusted)
+    assert (await made.turn("chat.send hi")).status == "failed"
+    assert made.heard(OutboxChanged) == []

@@ -1,0 +1,395 @@
+"""Many conversations at once: taken in fast without holding anybody up, and read out piece by piece.
+
+What comes in is looked up first and then written in slices that hold the write lock for about a frame, so whoever
+writes at the same time waits no longer than that. Each conversation keeps its ids from import to import: a second one
+adds only what is new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_store import answers, lookups, rows
+from local_store.database import Database
+from local_store.errors import NotFound, StoreError
+from local_store.imports import ID_CHARACTERS, Conversation, ImportReport, Skipped, whole
+from local_store.lookups import Known, Resolved
+from local_store.types import Message, Session
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+HOLD_S = 0.012
+"""How long one slice should hold the write lock: less than a frame."""
+FIRST_WEIGHT, LEAST_WEIGHT, MOST_WEIGHT = 200.0, 20.0, 20_000.0
+CHARACTERS_PER_WEIGHT = 200
+"""A message weighs one, and one more for so many characters: the search index costs as much as the row."""
+BATCH_MESSAGES, BATCH_CHARACTERS = 2_000, 4_000_000
+BURST_S, GAP_S = 0.1, 0.03
+"""Where another process uses the store too, the lock is left alone for a while after so much holding: the engine of who
+waits for it looks every 25 ms at first, so a gap that is a little longer lets everybody in."""
+MOST_SKIPPED = 100
+"""Named one by one in a report; the others are counted."""
+
+INSERT_SESSION = """
+    INSERT OR IGNORE INTO session (id, title, title_key, created_at, updated_at, pinned, archived, folder)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+INSERT_MESSAGES = """
+    INSERT OR IGNORE INTO message (id, session_id, parent_id, role, text, reasoning, status, provider, model,
+        request_id, finish_reason, error, created_at, finished_at, continues, cached_at)
+    VALUES """
+MESSAGE_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ROWS_PER_STATEMENT = (64, 16, 4, 1)
+"""Many rows a statement: while it runs, the thread that reads ahead has the interpreter to itself."""
+INSERT_USAGE = """
+    INSERT OR IGNORE INTO usage (message_id, session_id, at, provider, model, prompt_tokens, completion_tokens,
+        reasoning_tokens, cached_tokens, cost_usd)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+UPDATE_SESSION = """
+    UPDATE session SET message_count = message_count + ?, updated_at = max(updated_at, ?),
+        active_leaf = coalesce(?, active_leaf) WHERE id = ?
+"""
+RECOUNT = "UPDATE session SET message_count = (SELECT count(*) FROM message WHERE session_id = ?1) WHERE id = ?1"
+
+Item = Conversation | Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The place of one message in its tree."""
+
+    seq: int
+    id: str
+    parent_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A session without its texts."""
+
+    session: Session
+    pinned: bool
+    archived: bool
+    folder: str
+    tags: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    """Oldest first, so every parent comes before its children."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message as it is read out, with the time its usage was booked."""
+
+    message: Message
+    usage_at: int | None
+
+
+@dataclass(slots=True)
+class _Tally:
+    added: int = 0
+    extended: int = 0
+    unchanged: int = 0
+    messages: int = 0
+    known: int = 0
+    skipped: int = 0
+    first_skipped: list[Skipped] = field(default_factory=list)
+    remarks: Counter[str] = field(default_factory=Counter)
+    touched: dict[str, str] = field(default_factory=dict)
+    """What became of each session, so that one in several parts counts once."""
+
+    def skip(self, one: Skipped) -> None:
+        self.skipped += 1
+        if len(self.first_skipped) < MOST_SKIPPED:
+            self.first_skipped.append(one)
+
+    def count(self, one: Resolved) -> None:
+        outcome = "added" if one.fresh else "extended" if one.rows else "unchanged"
+        before = self.touched.get(one.session_id)
+        if before is None or (before == "unchanged" and outcome == "extended"):
+            if before is not None:
+                setattr(self, before, getattr(self, before) - 1)
+            setattr(self, outcome, getattr(self, outcome) + 1)
+            self.touched[one.session_id] = outcome
+        self.messages += len(one.rows)
+        self.known += one.known
+        self.remarks.update(dict(one.remarks))
+
+    def report(self) -> ImportReport:
+        return ImportReport(
+            self.added,
+            self.extended,
+            self.unchanged,
+            self.messages,
+            self.known,
+            self.skipped,
+            tuple(self.first_skipped),
+            tuple(self.remarks.most_common()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Rows of one conversation that are written together."""
+
+    of: Resolved
+    start: int
+    end: int
+
+    @property
+    def first(self) -> bool:
+        return self.start == 0
+
+    @property
+    def last(self) -> bool:
+        return self.end == len(self.of.rows)
+
+
+class Bulk:
+    """Imports into the store, and the reading side of exports."""
+
+    def __init__(self, database: Database, run: Path) -> None:
+        self._database, self._run = database, run
+        self._weight, self._held = FIRST_WEIGHT, 0.0
+
+    async def add(
+        self,
+        conversations: Iterable[Item],
+        *,
+        progress: Callable[[ImportReport], object] | None = None,
+        dry_run: bool = False,
+    ) -> ImportReport:
+        """Return what became of the conversations; they are read in another thread, a batch ahead of what is written.
+
+        Everything that came before a cancellation stays, and a second import adds the rest. With `dry_run` nothing is
+        written. Raises StoreError when the store takes no more.
+        """
+        source, tally, known = iter(conversations), _Tally(), Known()
+        reading = asyncio.ensure_future(asyncio.to_thread(_take, source))
+        try:
+            while batch := await asyncio.shield(reading):
+                reading = asyncio.ensure_future(asyncio.to_thread(_take, source))
+                await self._add_batch(batch, tally, known, dry_run=dry_run)
+                if progress is not None:
+                    progress(tally.report())
+        finally:
+            # The reader must not be torn down under the thread that is in it; a batch is short.
+            await _ended(reading)
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+        return tally.report()
+
+    async def _add_batch(self, batch: list[Item], tally: _Tally, known: Known, *, dry_run: bool) -> None:
+        told = [item for item in batch if isinstance(item, Conversation)]
+        for item in batch:
+            if isinstance(item, Skipped):
+                tally.skip(item)
+        resolved = await self._database.read(lambda connection: lookups.resolve(connection, told, known))
+        known.note(resolved)
+        failed = set() if dry_run else await self._write(resolved, tally)
+        for one in resolved:
+            if one.session_id not in failed:
+                tally.count(one)
+
+    async def _write(self, resolved: Sequence[Resolved], tally: _Tally) -> set[str]:
+        """Write slice by slice; return the ids of sessions that went away meanwhile."""
+        failed: set[str] = set()
+        alone = await asyncio.to_thread(_alone, self._run)
+        for group in _pieces(resolved, lambda: self._weight):
+            wanted = [piece for piece in group if piece.of.session_id not in failed]
+            try:
+                await self._write_slice(wanted)
+            except StoreError as error:
+                if not _is_gone(error):
+                    raise
+                failed |= await self._one_by_one(wanted, tally)
+            if not alone and self._held >= BURST_S:
+                self._held = 0.0
+                await asyncio.sleep(GAP_S)
+        return failed
+
+    async def _one_by_one(self, group: list[_Slice], tally: _Tally) -> set[str]:
+        failed = set()
+        for piece in group:
+            try:
+                await self._write_slice([piece])
+            except StoreError as error:
+                if not _is_gone(error):
+                    raise
+                failed.add(piece.of.session_id)
+                told = piece.of.told
+                tally.skip(Skipped(told.source_id, told.title, "its session was deleted while it was imported"))
+        return failed
+
+    async def _write_slice(self, group: list[_Slice]) -> None:
+        weight = sum(_weight(row) for piece in group for row in piece.of.rows[piece.start : piece.end])
+
+        def operation(connection: Connection) -> float:
+            begun = time.perf_counter()
+            for piece in group:
+                _insert(connection, piece)
+            return time.perf_counter() - begun
+
+        begun = time.perf_counter()
+        held = await self._database.write(operation)
+        self._held += time.perf_counter() - begun
+        if weight >= LEAST_WEIGHT:
+            fitting = weight * HOLD_S / max(held, 1e-6)
+            self._weight = min(max(0.5 * self._weight + 0.5 * fitting, LEAST_WEIGHT), MOST_WEIGHT)
+
+    async def session_ids(self) -> list[str]:
+        """Return the ids of all sessions, in the order they were made."""
+
+        def operation(connection: Connection) -> list[str]:
+            return [row[0] for row in connection.execute("SELECT id FROM session ORDER BY seq")]
+
+        return await self._database.read(operation)
+
+    async def outline(self, session_id: str) -> Outline:
+        """Return the session and the shape of its tree. Raises NotFound."""
+
+        def operation(connection: Connection) -> Outline:
+            session = rows.session_by_id(connection, session_id)
+            extras = connection.execute(
+                "SELECT pinned, archived, folder FROM session WHERE id = ?", [session_id]
+            ).fetchone()
+            tags = connection.execute("SELECT name FROM tag WHERE session_id = ? ORDER BY name", [session_id])
+            names = tuple(row[0] for row in tags)
+            nodes = connection.execute(
+                "SELECT seq, id, parent_id FROM message WHERE session_id = ? ORDER BY seq", [session_id]
+            )
+            tree = tuple(Node(*row) for row in nodes)
+            return Outline(session, bool(extras[0]), bool(extras[1]), extras[2], names, tree)
+
+        return await self._database.read(operation)
+
+    async def entries(self, nodes: Sequence[Node]) -> list[Entry]:
+        """Return these messages in this order. One being streamed comes as interrupted, with what arrived so far."""
+        if not nodes:
+            return []
+
+        def operation(connection: Connection) -> list[Entry]:
+            places = ",".join(str(int(node.seq)) for node in nodes)
+            found = connection.execute(
+                f"SELECT m.seq, u.at, {rows.MESSAGE} FROM message m {rows.BESIDE_MESSAGE} WHERE m.seq IN ({places})"
+            )
+            by_seq = {row[0]: Entry(_at_rest(connection, rows.message(row[2:])), row[1]) for row in found}
+            # A session deleted meanwhile takes its messages along, and their places may be taken by others.
+            return [by_seq[node.seq] for node in nodes if node.seq in by_seq and by_seq[node.seq].message.id == node.id]
+
+        return await self._database.read(operation)
+
+
+def _at_rest(connection: Connection, message: Message) -> Message:
+    if message.status != "streaming":
+        return message
+    text, reasoning = answers.received(connection, message.id)
+    return replace(message, status="interrupted", text=text, reasoning=reasoning)
+
+
+def _take(source: Iterator[Item]) -> list[Item]:
+    """Read conversations worth one batch, and make them whole."""
+    batch: list[Item] = []
+    messages = characters = 0
+    for item in source:
+        if isinstance(item, Skipped):
+            batch.append(item)
+            continue
+        batch.append(mended := whole(item))
+        messages += len(mended.messages) + 1
+        characters += sum(len(each.text) for each in mended.messages)
+        if messages >= BATCH_MESSAGES or characters >= BATCH_CHARACTERS:
+            break
+    return batch
+
+
+def _alone(run: Path) -> bool:
+    """Whether no other instance has this store open, as far as their lock files tell."""
+    return sum(len(path.stem) == ID_CHARACTERS for path in run.glob("*.lock")) <= 1
+
+
+def _is_gone(error: StoreError) -> bool:
+    """Whether a session that was written to has been deleted by somebody else."""
+    return isinstance(error, NotFound) or "FOREIGN KEY" in error.message
+
+
+async def _ended(reading: asyncio.Future[list[Item]]) -> None:
+    while not reading.done():
+        try:
+            await asyncio.wait([reading])
+        except asyncio.CancelledError:
+            continue
+    if not reading.cancelled():
+        reading.exception()
+
+
+def _weight(row: lookups.Row) -> float:
+    return 1 + (len(row.values[4]) + len(row.values[5])) / CHARACTERS_PER_WEIGHT
+
+
+def _pieces(resolved: Sequence[Resolved], budget: Callable[[], float]) -> Iterator[list[_Slice]]:
+    """Groups of slices that weigh about as much as the budget says when the group is begun."""
+    group: list[_Slice] = []
+    room = budget()
+    for one in resolved:
+        start = 0
+        for position, row in enumerate(one.rows, 1):
+            room -= _weight(row)
+            if room <= 0:
+                yield [*group, _Slice(one, start, position)]
+                group, start, room = [], position, budget()
+        if start < len(one.rows) or (not one.rows and one.session is not None):
+            group.append(_Slice(one, start, len(one.rows)))
+            room -= 1
+    if group:
+        yield group
+
+
+def _insert(connection: Connection, piece: _Slice) -> None:
+    one = piece.of
+    if piece.first:
+        _insert_session(connection, one)
+    if not one.rows:
+        return
+    chosen = one.rows[piece.start : piece.end]
+    added = _insert_messages(connection, chosen)
+    usage = [row.usage for row in chosen if row.usage is not None]
+    if usage:
+        connection.executemany(INSERT_USAGE, usage)
+    active = one.active if piece.last else chosen[-1].values[0] if one.fresh and one.active is not None else None
+    connection.execute(UPDATE_SESSION, [len(chosen), one.updated_at, active, one.session_id])
+    if added != len(chosen):
+        connection.execute(RECOUNT, [one.session_id])
+
+
+def _insert_messages(connection: Connection, chosen: Sequence[lookups.Row]) -> int:
+    added = start = 0
+    for size in ROWS_PER_STATEMENT:
+        statement = INSERT_MESSAGES + ", ".join([MESSAGE_VALUES] * size)
+        while len(chosen) - start >= size:
+            values = [value for row in chosen[start : start + size] for value in row.values]
+            added += connection.execute(statement, values).rowcount
+            start += size
+    return added
+
+
+def _insert_session(connection: Connection, one: Resolved) -> None:
+    if one.session is not None:
+        connection.execute(INSERT_SESSION, one.session)
+        if one.told.tags:
+            names = [(one.session_id, name) for name in one.tags]
+            connection.executemany("INSERT OR IGNORE INTO tag (session_id, name) VALUES (?, ?)", names)
+    elif connection.execute("SELECT 1 FROM session WHERE id = ?", [one.session_id]).fetchone() is None:
+        raise NotFound(f"session {one.session_id!r} was deleted meanwhile")
+    connection.execute(
+        "INSERT OR REPLACE INTO imported (source, source_id, session_id) VALUES (?, ?, ?)",
+        [one.source, one.source_id, one.session_id],
+    )
