@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
+from textual.events import Event, InputEvent
 from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, TextArea
@@ -21,6 +22,7 @@ from sophia_tui.completions import complete
 from sophia_tui.dialogs import Dialogs
 from sophia_tui.dispatcher import Dispatcher
 from sophia_tui.guiding import Guiding
+from sophia_tui.locking import Curtain
 from sophia_tui.looks import Looks
 from sophia_tui.panes.chat import ChatPane
 from sophia_tui.panes.coming import COMING, ComingPane
@@ -75,6 +77,7 @@ class SophiaApp(App[int]):
         self.set_class(self.ascii_only, "-ascii")
         self.dispatcher = Dispatcher(self)
         self.feed, self.dialogs, self.guiding = SessionFeed(self), Dialogs(self), Guiding(self)
+        self.curtain = Curtain(self)
         self.warmed = False
         self.rehearsing = False
         self.unsent: tuple[str | None, str] | None = None
@@ -112,6 +115,12 @@ class SophiaApp(App[int]):
     def action_dispatch(self, name: str) -> None:
         """Runs the command a key stands for."""
         self.dispatcher.start(name)
+
+    async def on_event(self, event: Event) -> None:
+        """Somebody is here: the store is not locked for idleness."""
+        if isinstance(event, InputEvent) and self.ready.is_set():
+            self.runtime.idle_lock.touch()
+        await super().on_event(event)
 
     async def back(self) -> None:
         """What Esc means now: stop, give up editing, or go to the prompt."""

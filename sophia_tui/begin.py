@@ -25,6 +25,7 @@ async def begin(app: SophiaApp, load: Callable[[], Loaded], transport: Transport
     app.loaded = await asyncio.to_thread(load)
     _connect(app, Runtime(app.loaded, transport=transport))
     if app.rehearsing:
+        app.panebar.rehearsing = True
         app.chat.standing.say("chaos", "A rehearsal: faults are injected in front of every server.", "warning")
     await app.runtime.start()
     if app.runtime.vault.recovered and app.runtime.current.session_id is None:
@@ -32,6 +33,7 @@ async def begin(app: SophiaApp, load: Callable[[], Loaded], transport: Transport
     await app.looks.load_rest(app)
     app.dialogs.tell_mistakes()
     app.runtime.attend()
+    app.runtime.chat.offer_continue = False  # the line under the answer offers it, and a word would lie over the text
     calm_collector()
 
 
@@ -39,6 +41,7 @@ def _connect(app: SophiaApp, runtime: Runtime) -> None:
     app.runtime = runtime
     runtime.registry.collect(ScreenCommands(app))
     runtime.vault.asker = Asking(app)
+    runtime.vault.unwritten_yet.append(app.curtain.keep_draft)
     runtime.login.guide = app.guiding
     app.keys = keymap_of(app.loaded.settings.keys, app.specs)
     app.set_keymap({name: ",".join(keys) for name, keys in app.keys.bindings.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +13,6 @@ from sophia_core.cmdline import NAME
 from sophia_core.commands import BadArguments, CommandError, Declaration, NeedsConfirmation, UnknownCommand
 from sophia_core.events import NoticeLevel, TurnFinished
 from sophia_core.keymap import show_key
-from sophia_core.present import lines_of
 from sophia_core.sanitize import one_line, sanitize
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 SEVERITY: dict[NoticeLevel, SeverityLevel] = {"info": "information", "warning": "warning", "error": "error"}
 MAX_TOAST = 400
 ROWS_PER_TOAST = 6
-RETRY_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +113,10 @@ class Dispatcher:
                 if not await self._app.dialogs.confirm(str(question)):
                     return
                 result = await once(True)
+        except asyncio.CancelledError:
+            if typed is not None:  # given up in its dialog: what was typed for it is done with
+                self._app.chat.prompt.accepted(typed)
+            raise
         except CommandError as error:
             severity: NoticeLevel = "error" if isinstance(error, UnknownCommand | BadArguments) else "warning"
             self.notice(severity, str(error), error.hint)
@@ -131,7 +134,7 @@ class Dispatcher:
             self.say(result)
         elif isinstance(result, list):
             self._app.show_pane("chat")
-            self._app.chat.say(name, lines_of(result))
+            self._app.chat.say(name, result)
         elif isinstance(result, TurnFinished):
             self._app.chat.focus_prompt()
 
@@ -145,10 +148,10 @@ class Dispatcher:
         shown = words if len(words) <= MAX_TOAST else words[: MAX_TOAST - 1] + "…"
         self._toast(shown, SEVERITY[level], 6 if level == "info" else 12)
 
-    def retrying(self, error: str, wait_s: float) -> None:
-        """Says that an attempt failed and when the next one comes; gone soon after that."""
-        text = f"{one_line(error, 300).rstrip('.')}. Trying again in {wait_s:.1f} s."
-        self._toast(text, "warning", wait_s + RETRY_SECONDS)
+    def forget(self) -> None:
+        """Takes the words in the corner away: something else is being done now."""
+        self._toasts = []
+        self._app.call_later(self._draw_toasts)
 
     def _toast(self, text: str, severity: SeverityLevel, seconds: float) -> None:
         """As many as a part of the screen has room for, and none twice: they lie over what the person is doing."""

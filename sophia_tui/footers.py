@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sophia_core.present import ago
@@ -13,15 +14,34 @@ if TYPE_CHECKING:
     from local_store import Message
     from sophia_core.events import TurnFinished
 
-ENDINGS = {
-    "interrupted": "interrupted; /continue goes on",
-    "cancelled": "stopped; /continue goes on",
-    "partial": "cut short; /continue goes on",
-    "failed": "failed; Ctrl+R asks again",
+GO_ON, AGAIN = "/continue goes on", "Ctrl+R asks again"
+OFFERS = {
+    "interrupted": GO_ON,
+    "cancelled": GO_ON,
+    "partial": GO_ON,
+    "failed": AGAIN,
     "streaming": "being answered by another SOPHIA",
-    "queued": "sent by itself when somebody can be reached; /outbox shows it",
-    "dead": "could not be delivered; /outbox shows why and tries again",
+    "queued": "asked by itself when somebody can be reached; /outbox shows it",
+    "dead": "/outbox tries it again or drops it",
 }
+"""What can be done about an answer that ended so; how it ended stands above it."""
+BROKEN = ("interrupted", "partial")
+TROUBLED = ("failed", "partial", "queued", "dead")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an answer ended."""
+
+    status: str
+    finish_reason: str | None
+    error: str | None
+    hint: str
+    provider: str | None
+
+
+LABELS = {"assistant": "SOPHIA", "system": "System", "tool": "Tool"}
+"""Who speaks; imported conversations hold what a tool said, too."""
 
 
 def footer_of(message: Message) -> str:
@@ -31,7 +51,8 @@ def footer_of(message: Message) -> str:
     if usage:
         parts.append(f"{usage.prompt_tokens}+{usage.completion_tokens} tokens")
         parts += [_cost(usage.cost_usd)] if usage.cost_usd else []
-    return _ended(parts, standing_of(message), message.finish_reason, message.error, "")
+    ending = Ending(standing_of(message), message.finish_reason, message.error, "", message.provider)
+    return " · ".join([*parts, *_ended(ending, _can_go_on(ending.status, message.text, message.begun_by))])
 
 
 def standing_of(message: Message) -> str:
@@ -41,8 +62,8 @@ def standing_of(message: Message) -> str:
     return "dead" if message.queued == "dead" else "queued"
 
 
-def footer_of_turn(turn: TurnFinished) -> str:
-    """The footer of an answer that has just ended."""
+def footer_of_turn(turn: TurnFinished, status: str) -> str:
+    """The footer of an answer that has just ended, and stands so now."""
     parts = _who(turn.begun_by, turn.provider, turn.model) + _cached(turn.cached_at)
     if turn.completion_tokens is not None:
         parts.append(f"{turn.prompt_tokens}+{turn.completion_tokens} tokens")
@@ -53,7 +74,8 @@ def footer_of_turn(turn: TurnFinished) -> str:
         parts.append(f"first token {turn.first_token_s:.2f} s")
     parts += [_cost(turn.cost_usd)] if turn.cost_usd else []
     parts += [] if turn.saved else ["not saved yet"]
-    return _ended(parts, turn.status, turn.finish_reason, turn.error, turn.hint or "")
+    ending = Ending(status, turn.finish_reason, turn.error, turn.hint or "", turn.provider)
+    return " · ".join([*parts, *_ended(ending, _can_go_on(status, turn.text, turn.begun_by))])
 
 
 def _who(begun_by: str | None, provider: str | None, model: str | None) -> list[str]:
@@ -65,17 +87,30 @@ def _who(begun_by: str | None, provider: str | None, model: str | None) -> list[
     return [one_line(" · ".join(said), 120)] if said else []
 
 
-def _ended(parts: list[str], status: str, reason: str | None, error: str | None, hint: str) -> str:
-    if status in ENDINGS:
-        parts.append(ENDINGS[status])
-    elif reason == "length":
-        parts.append("reached its length limit; /continue goes on")
-    elif reason not in (None, "stop"):
-        parts.append(one_line(str(reason), 40))
-    if error and status in ("failed", "partial", "queued", "dead"):
-        parts.append(one_line(error, 200))
-        parts += [one_line(hint, 200)] if hint and status in ("failed", "partial") else []
-    return " · ".join(parts)
+def _can_go_on(status: str, text: str, begun_by: str | None) -> bool:
+    """Whether there is something to go on with, and it was not put together once already."""
+    return bool(text.strip()) and not (begun_by and status in BROKEN)
+
+
+def _ended(ending: Ending, can_go_on: bool) -> list[str]:
+    """Why it ended so, and what can be done about it."""
+    said = []
+    if ending.error and ending.status in TROUBLED:
+        said.append(one_line(_without(ending.provider, ending.error), 200).rstrip("."))
+        said += [one_line(ending.hint, 200).rstrip(".")] if ending.hint and ending.status == "failed" else []
+    offer = OFFERS.get(ending.status)
+    if offer:
+        said.append(AGAIN if offer == GO_ON and not can_go_on else offer)
+    elif ending.finish_reason == "length":
+        said.append(f"reached its length limit; {GO_ON}")
+    elif ending.finish_reason not in (None, "stop"):
+        said.append(one_line(str(ending.finish_reason), 40))
+    return said
+
+
+def _without(provider: str | None, error: str) -> str:
+    """The error without the name of who made it, which is said already."""
+    return error.removeprefix(f"{provider}: ") if provider else error
 
 
 def _cached(at_ms: int | None) -> list[str]:
@@ -99,7 +134,7 @@ def entry_of(message: Message, branch: tuple[int, int] | None, text: str, reason
         text=text,
         reasoning=reasoning,
         status=standing_of(message),
-        label="SOPHIA" if answer else "You",
+        label=LABELS.get(message.role, "You"),
         footer=footer_of(message) if answer else "",
         branch=branch,
     )

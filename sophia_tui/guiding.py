@@ -18,6 +18,8 @@ class Guiding:
     def __init__(self, app: SophiaApp) -> None:
         self._app = app
         self._open: SignIn | None = None
+        self._worker: Worker[object] | None = None
+        """Whose sign-in is on the screen."""
 
     async def show_code(self, provider: str, code: DeviceCode) -> None:
         """Shows the address and the code."""
@@ -34,24 +36,29 @@ class Guiding:
         """Shows the address; returns the one that the browser ended at."""
         from sophia_tui.screens.sign_in import SignIn
 
+        self._app.clear_notifications()
         screen = SignIn(provider, address, paste=True, ascii_only=self._app.ascii_only)
         return await self._app.push_screen_wait(screen)
 
     def over(self) -> None:
-        """The sign-in has ended, well or not: there is nothing to show any more."""
+        """The command of this worker has ended, well or not: its sign-in has nothing to show any more."""
+        if self._open is None or self._worker is not get_current_worker():
+            return
         screen, self._open = self._open, None
-        if screen is not None and screen.is_attached:
-            screen.dismiss("")
+        screen.close()
 
     def _show(self, provider: str, address: str, *, code: str = "", whole: str = "") -> None:
         from sophia_tui.screens.sign_in import SignIn
 
         worker: Worker[object] = get_current_worker()
+        self._worker = worker
         self._open = SignIn(provider, address, code=code, whole=whole, ascii_only=self._app.ascii_only)
 
         def closed(result: str | None) -> None:
             if result is None:
+                self._open = None
                 worker.cancel()
+                self._app.dispatcher.say("Nobody signed in; nothing changed.")
 
         self._app.clear_notifications()
         self._app.push_screen(self._open, closed)

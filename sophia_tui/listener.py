@@ -12,6 +12,7 @@ from textual.css.query import NoMatches
 
 from sophia_core.events import (
     AttemptFailed,
+    DegradationChanged,
     Event,
     KeysChanged,
     LoginNeeded,
@@ -23,14 +24,17 @@ from sophia_core.events import (
     StoreStateChanged,
     TextDelta,
     TokenRenewed,
+    TurnFinished,
     TurnStarted,
 )
 from sophia_core.sanitize import one_line
 from sophia_tui.bindings import key_hints
-from sophia_tui.status_feed import BUSY, IDLE, after
+from sophia_tui.meanwhile import Meanwhile
+from sophia_tui.status_feed import BUSY, DELIVERING, IDLE, after
 
 if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
+    from sophia_tui.widgets.status import StatusValues
 
 WEAK = "Your sessions have a weak key · /passphrase mends it"
 RECOVERY = "No recovery key yet · /recovery shows one to write down"
@@ -42,6 +46,7 @@ class Listener:
     def __init__(self, app: SophiaApp, clock: Callable[[], float] = time.monotonic) -> None:
         self._app, self._clock = app, clock
         self._told_speed = 0.0
+        self._meanwhile = Meanwhile(app)
 
     def heard(self, event: Event) -> None:
         """One event of the bus. Once the screen is taken down there is nothing to show it on: the store has it."""
@@ -51,20 +56,17 @@ class Listener:
     def _show(self, event: Event) -> None:
         app = self._app
         if isinstance(event, TextDelta | ReasoningDelta):
-            app.chat.heard(event)
-            self._speed()
+            self._delta(event)
             return
         app.chat.heard(event)
-        values = after(app.status.values, event)
-        if values.busy != app.status.values.busy:
-            values = replace(values, hints=key_hints(app.keys, BUSY if values.busy else IDLE))
-        app.status.values = values
+        self._status(event)
         match event:
             case Notice():
                 app.dispatcher.notice(event.level, event.text, event.hint)
-            case AttemptFailed() if event.retrying and event.wait_s > 0:
-                app.dispatcher.retrying(event.error, event.wait_s)
+            case AttemptFailed():
+                self._meanwhile.failed(event)
             case SessionChanged():
+                app.feed.seen(event.session_id)
                 app.feed.show(event.session_id)
             case SessionsChanged():
                 app.feed.refresh()
@@ -74,12 +76,52 @@ class Listener:
                 app.chat.standing.say(f"login {event.provider}", f"{event.provider} wants you to sign in · /login")
             case TokenRenewed(ok=True):
                 app.chat.standing.clear(f"login {event.provider}")
-            case TurnStarted() if not event.delivered:
-                app.feed.asked(event.session_id)
+            case TurnStarted():
+                self._started(event)
+            case TurnFinished():
+                self._finished(event)
             case StoreStateChanged():
                 self._store(event)
             case KeysChanged():
                 self._keys(event)
+
+    def _delta(self, event: TextDelta | ReasoningDelta) -> None:
+        app = self._app
+        app.chat.heard(event)
+        self._meanwhile.over()
+        if app.status.values.doing:
+            app.status.values = self._hinted(after(app.status.values, event))
+        self._speed()
+
+    def _status(self, event: Event) -> None:
+        app, before = self._app, self._app.status.values
+        values = after(before, event)
+        if isinstance(event, TurnFinished) and event.session_id != app.chat.session_id:
+            values = replace(values, tokens_in=before.tokens_in, tokens_out=before.tokens_out, cost_usd=before.cost_usd)
+        if isinstance(event, TurnStarted) or (isinstance(event, DegradationChanged) and not values.busy):
+            values = self._with_provider(values)
+        app.status.values = self._hinted(values)
+
+    def _with_provider(self, values: StatusValues) -> StatusValues:
+        """Who would be asked now; the model is known once they answer."""
+        name = one_line(self._app.runtime.provider.name, 40)
+        return values if name == values.provider else replace(values, provider=name, model="")
+
+    def _hinted(self, values: StatusValues) -> StatusValues:
+        """With the keys that are worth knowing now; a delivery that nobody answers yet is not worth a change."""
+        busy = values.busy and values.doing != DELIVERING
+        return replace(values, hints=key_hints(self._app.keys, BUSY if busy else IDLE))
+
+    def _started(self, event: TurnStarted) -> None:
+        self._meanwhile.started(event)
+        if not event.delivered:
+            self._app.dispatcher.forget()
+            self._app.feed.asked(event.session_id)
+
+    def _finished(self, event: TurnFinished) -> None:
+        self._meanwhile.over()
+        if event.status != "queued" and event.session_id != self._app.chat.session_id:
+            self._app.feed.ended_elsewhere(event.session_id)
 
     def _speed(self) -> None:
         """Once a second, how fast the answer arrives."""
@@ -97,11 +139,12 @@ class Listener:
             standing.say("outbox", words, "warning")
         else:
             standing.clear("outbox")
+        self._app.feed.restate()
 
     def _keys(self, event: KeysChanged) -> None:
         standing = self._app.chat.standing
         if event.weak:
-            standing.say("weak", WEAK)
+            standing.say("weak", WEAK, "advice")
         else:
             standing.clear("weak")
         if event.recovery_confirmed or event.weak:
@@ -114,6 +157,7 @@ class Listener:
         match event.state:
             case "open":
                 standing.clear("store")
+                self._app.curtain.opened()
                 self._app.feed.opened()
                 if event.detail:  # what had been refused is written now: its footer may say so
                     self._app.feed.show(self._app.chat.session_id)
@@ -123,6 +167,7 @@ class Listener:
             case "full":
                 standing.say("store", one_line(f"Not saved: {event.detail} {event.hint}", 300), "error")
             case "locked":
+                self._app.curtain.locked()
                 self._app.feed.unlock(event.detail)
             case "failed":
                 self._app.feed.trouble(event.detail, event.hint)

@@ -13,6 +13,7 @@ from local_store.errors import StoreError
 from sophia_core.commands import CommandError
 from sophia_core.present import ago
 from sophia_core.sanitize import one_line, sanitize
+from sophia_tui.bindings import key_hints
 from sophia_tui.widgets.sessions import HitRow, SessionRow
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class SessionFeed:
         self._app = app
         self.draft_of: str | None = None
         """The session that the text in the prompt belongs to; None is the one not begun yet."""
+        self._unread: set[str] = set()
+        """Sessions in which an answer ended while another one was on the screen."""
         self.jump_to: str | None = None
         """The message to show when the next session is opened; None: its end."""
 
@@ -64,11 +67,54 @@ class SessionFeed:
                 title=one_line(each.title, 120),
                 subtitle=f"{ago(each.updated_at, now)} · {each.message_count}",
                 current=each.id == app.chat.session_id,
-                mark="●" if live and live.started.session_id == each.id else None,
+                mark=self._mark(each.id, live.started.session_id if live else None),
             )
             for each in await app.runtime.sessions.list(limit=10_000)
         ]
         app.chat.sessions.show(rows)
+
+    @property
+    def unread_mark(self) -> str:
+        """What stands before the title of a session with an answer nobody has seen."""
+        return "+" if self._app.ascii_only else "◆"
+
+    def _mark(self, session_id: str, live: str | None) -> str | None:
+        if session_id == live:
+            return "*" if self._app.ascii_only else "●"
+        return self.unread_mark if session_id in self._unread else None
+
+    def ended_elsewhere(self, session_id: str) -> None:
+        """An answer ended in a session that is not on the screen: the list says so until it is opened."""
+        self._unread.add(session_id)
+        self._tell_unread()
+        self.refresh()
+
+    def seen(self, session_id: str | None) -> None:
+        """This session is on the screen."""
+        self._unread.discard(session_id or "")
+        self._tell_unread()
+
+    def _tell_unread(self) -> None:
+        """Says below the conversation that there is something to read elsewhere: the list may be hidden."""
+        standing, count = self._app.chat.standing, len(self._unread)
+        if not count:
+            standing.clear("unread")
+            return
+        key = key_hints(self._app.keys, [("view.sessions", "")])
+        where = f"marked {self.unread_mark} in the list{f' ({key[0][0]})' if key else ''}"
+        standing.say("unread", f"New answers in {count} other session{'s' if count > 1 else ''} · {where}", "info")
+
+    def restate(self) -> None:
+        """Corrects how the answers on the screen stand."""
+        self._app.run_worker(_while_shown(self._restate()), group="restate", exclusive=True)
+
+    async def _restate(self) -> None:
+        chat = self._app.chat
+        if chat.session_id and self._app.runtime.vault.store is not None:
+            session_id = chat.session_id
+            shown = await self._app.runtime.sessions.shown(session_id)
+            if session_id == chat.session_id:
+                chat.restate(shown)
 
     def search(self, query: str) -> None:
         """Shows where something was said; an empty query brings the list back."""

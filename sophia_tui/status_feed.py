@@ -12,9 +12,11 @@ from sophia_core.events import (
     FailedOver,
     KeysChanged,
     Level,
+    ReasoningDelta,
     RouteChosen,
     SessionChanged,
     StoreStateChanged,
+    TextDelta,
     TurnFinished,
     TurnStarted,
 )
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 IDLE = (("view.palette", "commands"), ("view.help", "help"), ("session.new", "new"), ("view.sessions", "sessions"))
 BUSY = (("view.back", "stop"), ("view.palette", "commands"))
+DELIVERING = "delivering"
 LEVELS = {
     Level.PRIMARY: "primary",
     Level.SECONDARY: "secondary",
@@ -52,6 +55,7 @@ def at_first(runtime: Runtime, keymap: Keymap) -> StatusValues:
         level=int(level),
         level_text=LEVELS[level],
         level_reason=runtime.degradation.reason,
+        usual_level=int(level),
         hints=key_hints(keymap, IDLE),
     )
 
@@ -60,9 +64,11 @@ def after(values: StatusValues, event: Event) -> StatusValues:
     """The values once this event is known; pure."""
     match event:
         case TurnStarted():
-            return replace(values, busy=True, tokens_per_s=None)
+            return replace(values, busy=True, doing=DELIVERING if event.delivered else "waiting", tokens_per_s=None)
         case FailedOver():
             return replace(values, provider=one_line(event.provider, 40), model="")
+        case TextDelta() | ReasoningDelta():
+            return replace(values, doing="") if values.doing else values
         case RouteChosen():
             return replace(values, provider=one_line(event.provider, 40), model=one_line(event.model, 60))
         case TurnFinished():
@@ -96,6 +102,7 @@ def _after_turn(values: StatusValues, event: TurnFinished) -> StatusValues:
     return replace(
         values,
         busy=False,
+        doing="",
         tokens_per_s=speed,
         tokens_in=values.tokens_in + (event.prompt_tokens or 0),
         tokens_out=values.tokens_out + (event.completion_tokens or 0),

@@ -22,6 +22,11 @@ class LiveTurn:
     reasoning: list[str] = field(default_factory=list)
     text_edge: StreamSanitizer = field(default_factory=StreamSanitizer)
     reasoning_edge: StreamSanitizer = field(default_factory=StreamSanitizer)
+    quiet: bool = False
+    """A delivery that nobody has begun to answer: it may wait again, so its entry stays as it is."""
+    begun: bool = False
+    meanwhile: str = ""
+    """What is said in place of the answer until it begins."""
 
     def entry(self, branch: tuple[int, int] | None = None) -> Entry:
         """The answer as it stands."""
@@ -32,6 +37,7 @@ class LiveTurn:
             reasoning="".join(self.reasoning),
             status="streaming",
             label="SOPHIA",
+            footer=self.meanwhile,
             branch=branch,
         )
 
@@ -51,20 +57,35 @@ class TurnView:
 
     def started(self, event: TurnStarted, *, shown: bool) -> None:
         """A turn begins; `shown` says whether its session is the one on the screen."""
-        self.live = LiveTurn(event, Speed(self._clock))
+        self.live = LiveTurn(event, Speed(self._clock), quiet=event.delivered)
         if event.prefix:
             self.live.text.append(self.live.text_edge.feed(event.prefix))
         if shown:
             known = {entry.id for entry in self._transcript.entries}
             if event.question_id not in known:
                 self._transcript.append(self.live.question())
-            if event.answer_id not in known or event.delivered:
+            if event.answer_id not in known:
                 self._transcript.begin(self.live.entry())
             if not event.delivered:
                 self._transcript.follow()
 
+    def meanwhile(self, words: str) -> None:
+        """Says something in place of an answer that has not begun."""
+        if self.live and not self.live.begun:
+            self.live.meanwhile = words
+            self._transcript.note(self.live.started.answer_id, words)
+
+    def _begun(self, live: LiveTurn) -> None:
+        """The first of the answer has come."""
+        live.begun, live.meanwhile = True, ""
+        if live.quiet:
+            live.quiet = False
+            if any(entry.id == live.started.answer_id for entry in self._transcript.entries):
+                self._transcript.begin(live.entry())
+
     def text(self, event: TextDelta) -> None:
         if self.live and self.live.started.answer_id == event.answer_id:
+            self._begun(self.live)
             safe = self.live.text_edge.feed(event.text)
             self.live.text.append(safe)
             self.live.speed.add(len(safe))
@@ -72,6 +93,7 @@ class TurnView:
 
     def reasoning(self, event: ReasoningDelta) -> None:
         if self.live and self.live.started.answer_id == event.answer_id:
+            self._begun(self.live)
             safe = self.live.reasoning_edge.feed(event.text)
             self.live.reasoning.append(safe)
             self.live.speed.add(len(safe))
@@ -80,11 +102,13 @@ class TurnView:
     def finished(self, event: TurnFinished) -> None:
         """The whole text replaces what was fed: it is the same, but for what came after the last delta."""
         self.last = event
+        dead = event.status == "failed" and event.saved and self.live is not None and self.live.started.delivered
+        status = "dead" if dead else event.status
         self._transcript.finish(
             event.answer_id,
             text=sanitize(event.text),
-            status=event.status,
-            footer=footer_of_turn(event),
+            status=status,
+            footer=footer_of_turn(event, status),
             label="SOPHIA",
         )
         self.live = None

@@ -25,6 +25,7 @@ from sophia_core.events import (
 )
 from sophia_core.sanitize import one_line, sanitize
 from sophia_tui.footers import entry_of, footer_of_turn
+from sophia_tui.listing import listing
 from sophia_tui.screens.welcome import Welcome
 from sophia_tui.transcript import Entry, Transcript
 from sophia_tui.turns import TurnView
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from local_store import Message
 
 SIDEBAR_FROM_COLUMNS = 100
+BESIDE_TEXT = 6
+"""Cells beside the lines of a list: margins, scroll bar and indentation."""
 
 
 class ChatPane(Horizontal):
@@ -145,19 +148,33 @@ class ChatPane(Horizontal):
         live, last = self.turns.live, self.turns.last
         entries = []
         for message, branch in shown:
-            if live and message.id == live.started.answer_id:
+            if live and message.id == live.started.answer_id and not live.quiet:
                 entries.append(live.entry(branch))
                 continue
             entry = entry_of(message, branch, sanitize(message.text), sanitize(message.reasoning))
             if last and message.id == last.answer_id and message.status == "streaming":
-                entry = replace(entry, text=sanitize(last.text), status=last.status, footer=footer_of_turn(last))
+                entry = replace(
+                    entry, text=sanitize(last.text), status=last.status, footer=footer_of_turn(last, last.status)
+                )
             entries.append(entry)
         self.transcript.show(entries)
         self.transcript.follow()
         self._show_welcome()
 
-    def say(self, title: str, lines: list[str]) -> None:
+    def restate(self, shown: list[tuple[Message, tuple[int, int] | None]]) -> None:
+        """Corrects how the answers shown stand, each in its place; nothing is moved to another part of the text."""
+        live, known = self.turns.live, {entry.id: entry for entry in self.transcript.entries}
+        for message, branch in shown:
+            before = known.get(message.id)
+            if before is None or message.role != "assistant" or (live and message.id == live.started.answer_id):
+                continue
+            now = entry_of(message, branch, before.text, before.reasoning)
+            if now.status != before.status and {now.status, before.status} & {"queued", "dead"}:
+                self.transcript.update(now)
+
+    def say(self, title: str, records: list[object]) -> None:
         """Shows a command's answer inside the conversation; it is not part of it."""
+        lines = listing(records, self.query_one("#conversation").size.width - BESIDE_TEXT)
         text = "\n".join([title, *(f"  {line}" for line in lines)]) if lines else f"{title}: nothing"
         self.transcript.append(Entry(id=f"notice-{time.monotonic_ns()}", role="notice", text=sanitize(text)))
         self.transcript.follow()

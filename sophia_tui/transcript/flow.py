@@ -48,6 +48,11 @@ class Flow:
         number = self.index.get(entry_id)
         return None if number is None else self.views[number]
 
+    def end(self, entry_id: str) -> int:
+        """The row after the last of an entry; 0 when it is not here."""
+        number = self.index.get(entry_id)
+        return 0 if number is None else self.tops[number + 1]
+
     def fit_to(self, sheet: Sheet) -> None:
         """Lay everything out for another width, when it is needed."""
         self.sheet = sheet

@@ -28,7 +28,7 @@ _ENDINGS = {
     "interrupted": "interrupted",
     "cancelled": "stopped",
     "failed": "failed",
-    "partial": "incomplete",
+    "partial": "cut short",
     "queued": "waiting",
     "dead": "not delivered",
 }
@@ -55,7 +55,7 @@ class Part:
     """A run of rows that is laid out in one go."""
 
     kind: str
-    """``head``, ``reason``, ``block``, ``code``, ``plain`` or ``foot``."""
+    """``head``, ``reason``, ``block``, ``code``, ``plain``, ``note`` or ``foot``."""
     height: int
     """Rows; an estimate until `rows` is there."""
     rows: list[Line] | None = None
@@ -224,9 +224,9 @@ class EntryView:
         ending = _ENDINGS.get(self.entry.status, "")
         rows: list[Line] = []
         glyph = self.sheet.glyphs.dot
-        for text, role in ((ending, "error"), (self.entry.footer, "footer")):
+        for text, role in ((ending, "error" if self.entry.attention else "notice"), (self.entry.footer, "footer")):
             if text:
-                shown = f"{glyph} {text}" if role == "error" else text
+                shown = text if role == "footer" else f"{glyph} {text}"
                 for runs, joiner in wrap([(shown.replace("\n", " "), Ink(role))], self.sheet.room, self.sheet.room):
                     rows.append(Line(tuple(runs), joiner=joiner))
         return rows
@@ -268,9 +268,8 @@ class EntryView:
         lead = len(bar) if self.sheet.room > 8 else 0
         rows: list[Line] = []
         for row in text.rstrip("\n").split("\n"):
-            for runs, joiner in wrap(
-                [(row.replace("\t", "    "), ink)], self.sheet.room - lead, self.sheet.room - lead
-            ):
+            room = self.sheet.room - lead
+            for runs, joiner in wrap([(row.replace("\t", "    "), ink)], room, room):
                 marked = ((bar, ink), *runs) if lead else tuple(runs)
                 rows.append(Line(marked, lead=lead, joiner=joiner))
         return rows
@@ -290,6 +289,7 @@ class EntryView:
         """Take in what arrived since the last frame."""
         if self.stream is None:
             return
+        self.note("")
         if reasoning:
             self._think(reasoning)
         if text:
@@ -298,6 +298,13 @@ class EntryView:
                 self._show_reasoning()
             self._text.append(text)
             self.stream.feed(text)
+            self.prepare()
+            self._grow_parts()
+
+    def note(self, text: str) -> None:
+        """Says something below an answer that has not begun; its first word takes the place of that."""
+        if self.stream is not None and self.entry.footer != text:
+            self.entry = replace(self.entry, footer=text)
             self.prepare()
             self._grow_parts()
 
@@ -324,7 +331,7 @@ class EntryView:
         parts, stream = self.parts, self.stream
         assert parts is not None and stream is not None
         parts_before = 1 + self._reason_count()
-        body = parts[parts_before:]
+        body = [part for part in parts[parts_before:] if part.kind != "note"]
         open_code: list[Part] = []
         while body and _is_open(body[-1]):
             part = body.pop()
@@ -349,6 +356,8 @@ class EntryView:
                     block.source = ""
                 self.rows(part)
                 body.append(part)
+        if self.entry.status == "streaming" and self.entry.footer:
+            body.append(self._exact(Part("note", 0), self._foot()))
         parts[parts_before:] = body
         self._tops = None
 
@@ -358,7 +367,6 @@ class EntryView:
             gap = 1 if self._closed else 0
             block = Block("fence", "", gap=gap, fence=fence)
             old = [Part("code", 1 + gap, block=block, gap=gap)]
-        block_ = old[0].block
         count = len(fence.lines)
         while True:
             last = old[-1]
@@ -371,7 +379,7 @@ class EntryView:
                 self._extend_code(fence, last, end, partial=end == count)
             if end == count:
                 return old
-            old.append(Part("code", 0, block=block_, start=end, end=end, rows=[]))
+            old.append(Part("code", 0, block=old[0].block, start=end, end=end, rows=[]))
 
     def _extend_code(self, fence: Fence, part: Part, end: int, *, partial: bool) -> None:
         setter = self.sheet.setter

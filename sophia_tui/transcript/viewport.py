@@ -6,6 +6,9 @@ A frame clock decides when text that arrived is laid out, and only rows that cha
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from textual import events
@@ -101,9 +104,9 @@ class Viewport(ScrollView):
         began, self._spent = time.monotonic(), time.thread_time()
         self.pacer.began(began)
         before = self._flow.height
-        if self._drain(limit):
+        if taken := self._drain(limit):
             self._jump.grew(max(0, self._flow.height - before), began)
-            self._arrange(grown=True)
+            self._arrange(grown=taken)
         self._refine()
         self.frames += 1
         self.call_after_refresh(self._drawn)
@@ -116,26 +119,38 @@ class Viewport(ScrollView):
         """The text of an entry that no frame has taken yet."""
         return "".join(self._pending.get(entry_id, ([], []))[0])
 
-    def _drain(self, limit: int | None = None) -> bool:
-        """Give the buffered text, at most `limit` characters of each entry, to its entry; True when there was any."""
+    def _drain(self, limit: int | None = None) -> tuple[str, ...]:
+        """Give the buffered text, at most `limit` characters of each entry, to its entry; which entries those were."""
         if not self._pending:
-            return False
+            return ()
         pending, self._pending = self._pending, {}
-        for entry_id, (pieces, reasoning) in pending.items():
-            text = "".join(pieces)
-            if limit is not None and len(text) > limit:
-                self._pending[entry_id] = ([text[limit:]], [])
-                text = text[:limit]
-            view = self._flow.view(entry_id)
-            if view is not None:
-                view.feed(text, "".join(reasoning))
-        self._flow.touched()
-        return True
+        with self._steady():
+            for entry_id, (pieces, reasoning) in pending.items():
+                text = "".join(pieces)
+                if limit is not None and len(text) > limit:
+                    self._pending[entry_id] = ([text[limit:]], [])
+                    text = text[:limit]
+                view = self._flow.view(entry_id)
+                if view is not None:
+                    view.feed(text, "".join(reasoning))
+        return tuple(pending)
+
+    @contextmanager
+    def _steady(self) -> Iterator[None]:
+        """What the reader sees stays where it is, though an entry above it becomes longer or shorter."""
+        flow, y = self._flow, self.scroll_offset.y
+        number = -1 if self.following else bisect_right(flow.tops, y) - 1
+        before = flow.tops[number] if 0 <= number < len(flow.views) else None
+        yield
+        flow.touched()
+        if before is not None and (moved := flow.tops[number] - before):
+            self._set_extent(max(flow.height, y + moved + self.size.height), max(0, y + moved))
 
     # -- arranging
 
-    def _arrange(self, *, grown: bool = False) -> None:
-        """Lay out what is visible, set the scroll range, and draw the rows that changed."""
+    def _arrange(self, *, grown: tuple[str, ...] = ()) -> None:
+        """Lay out what is visible, set the scroll range, and draw the rows that changed. `grown` are the entries
+        that have more text now: the reader is told of it where one of them ends below what is seen."""
         height = self.size.height
         if not height or not self.is_attached:
             return
@@ -145,7 +160,8 @@ class Viewport(ScrollView):
             flow.settle_end(height)
             self._follow_end(height)
         else:
-            self.unseen = self.unseen or (grown and flow.height > self.scroll_offset.y + height)
+            bottom = self.scroll_offset.y + height
+            self.unseen = self.unseen or any(flow.end(each) > bottom for each in grown)
             y = flow.settle(self.scroll_offset.y, height)
             self._set_extent(max(flow.height, min(self.virtual_size.height, y + height)), y)
         self._repaint()

@@ -84,13 +84,22 @@ class Transcript(Viewport, can_focus=True):
         """Add a finished entry at the end."""
         self._drain()
         self._flow.append(entry)
-        self._arrange(grown=True)
+        self._arrange(grown=(entry.id,))
 
     def begin(self, entry: Entry) -> None:
         """Add an entry whose text will arrive by `feed`; one that is there already begins anew in its place."""
         self._drain()
-        self._flow.replace(entry).begin()
-        self._arrange(grown=True)
+        with self._steady():
+            self._flow.replace(entry).begin()
+        self._arrange(grown=(entry.id,))
+
+    def note(self, entry_id: str, text: str) -> None:
+        """Say something below an open entry until its text comes; empty: nothing."""
+        view = self._flow.view(entry_id)
+        if view is not None and entry_id not in self._pending:
+            with self._steady():
+                view.note(text)
+            self._arrange(grown=(entry_id,))
 
     def feed(self, entry_id: str, text: str) -> None:
         """More text for an open entry; it is drawn with the next frame."""
@@ -122,16 +131,17 @@ class Transcript(Viewport, can_focus=True):
             self._pending[entry_id][0].clear()
         self._drain()
         entry = replace(view.entry, text=said, status=status, footer=footer, label=label or view.entry.label)
-        if behind:
-            view.overtake(entry)
-        else:
-            view.finish(entry)
-        if len(said) <= CUT_AT_ONCE:
-            view.take_blocks(said, *split(said))
-        else:
-            self._cut_later(view)
+        with self._steady():
+            if behind:
+                view.overtake(entry)
+            else:
+                view.finish(entry)
+            if len(said) <= CUT_AT_ONCE:
+                view.take_blocks(said, *split(said))
+            else:
+                self._cut_later(view)
         self._rest()
-        self._arrange(grown=True)
+        self._arrange(grown=(entry.id,))
 
     def update(self, entry: Entry) -> None:
         """Replace what a known entry says."""
@@ -139,9 +149,11 @@ class Transcript(Viewport, can_focus=True):
         if view is None:
             return
         self._drain()
-        view.entry = entry
-        view.refit()
-        self._arrange(grown=True)
+        with self._steady():
+            view.entry = entry
+            view.refit()
+            view.prepare()
+        self._arrange(grown=(entry.id,))
 
     # -- the cursor
 

@@ -17,6 +17,7 @@ class PaneBar(Widget):
 
     DEFAULT_CSS = """
     PaneBar { height: 1; background: $panel; color: $text-muted; }
+    PaneBar.-rehearsing { background: $warning-muted; color: $text-warning; }
     """
     COMPONENT_CLASSES = {"panebar--current"}  # noqa: RUF012 - Textual's own way
 
@@ -27,6 +28,8 @@ class PaneBar(Widget):
         pane: str
 
     current: reactive[str] = reactive("chat")
+    rehearsing: reactive[bool] = reactive(False)
+    """Faults are injected on purpose: that is said here all the time, so that nobody takes them for real."""
 
     def __init__(self, panes: Sequence[tuple[str, str]]) -> None:
         super().__init__()
@@ -35,21 +38,30 @@ class PaneBar(Widget):
     def _labels(self) -> list[tuple[str, str]]:
         """Pane and label, as much as the width allows."""
         full = [(pane, f" F{number} {title} ") for number, (pane, title) in enumerate(self._panes, 2)]
-        if sum(len(label) for _, label in full) + 8 <= self.size.width:
+        if sum(len(label) for _, label in full) + len(self._brand) <= self.size.width:
             return full
         return [
             (pane, f" F{number} {title if pane == self.current else ''}".rstrip() + " ")
             for number, (pane, title) in enumerate(self._panes, 2)
         ]
 
+    @property
+    def _brand(self) -> str:
+        if self.size.width < 40:
+            return " REHEARSAL " if self.rehearsing and self.size.width >= 30 else ""
+        return " SOPHIA REHEARSAL " if self.rehearsing else " SOPHIA "
+
+    def watch_rehearsing(self) -> None:
+        self.set_class(self.rehearsing, "-rehearsing")
+
     def render(self) -> Content:
-        parts: list[Content] = [Content.styled(" SOPHIA ", "bold")] if self.size.width >= 40 else []
+        parts: list[Content] = [Content.styled(self._brand, "bold")] if self._brand else []
         for pane, label in self._labels():
             parts.append(Content.styled(label, "reverse") if pane == self.current else Content(label))
         return Content("").join(parts)
 
     def on_click(self, event: events.Click) -> None:
-        x = event.x - (8 if self.size.width >= 40 else 0)
+        x = event.x - len(self._brand)
         for pane, label in self._labels():
             if 0 <= x < len(label):
                 self.post_message(self.Chosen(pane))

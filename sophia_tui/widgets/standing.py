@@ -8,8 +8,9 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-Weight = Literal["info", "warning", "error"]
-_ORDER: dict[Weight, int] = {"error": 0, "warning": 1, "info": 2}
+Weight = Literal["error", "warning", "info", "advice"]
+"""`advice` is drawn as a warning, but it can wait: whatever else is said goes before it."""
+_ORDER: dict[Weight, int] = {"error": 0, "warning": 1, "info": 2, "advice": 3}
 
 
 class Standing(Static):
@@ -39,5 +40,6 @@ class Standing(Static):
                 reversed(self._said), key=lambda each: _ORDER[each[2]]
             )  # the newest of the weightiest
             more = len(self._said) - 1
-            self.set_class(weight != "info", weight)
+            if weight != "info":
+                self.add_class("warning" if weight == "advice" else weight)
             self.update(Content(text + (f"  (+{more} more)" if more else "")))

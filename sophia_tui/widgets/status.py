@@ -29,7 +29,7 @@ URGENT: tuple[Part, ...] = ("progress", "store", "unseen")
 """What may cut the model's name short."""
 FIGURES: tuple[Part, ...] = ("speed", "tokens", "cost", "weak")
 """What is said next, as far as there is room."""
-GROW: tuple[Part, ...] = ("model", "level", *FIGURES, *URGENT)
+GROW: tuple[Part, ...] = ("model", "progress", "level", *FIGURES, "store", "unseen")
 """What is written out first when there is room."""
 LOOKS: dict[Part, str] = {
     "model": "model",
@@ -41,6 +41,8 @@ LOOKS: dict[Part, str] = {
 """The component class of a part, where it is not the muted one."""
 MIN_REASON = 16
 """Cells there must be for the reason of a level."""
+SHORT_DOING = 14
+"""Cells of what is being done, where there is little room."""
 SHORT_MODEL = 12
 """Cells of the model's name that are kept for the urgent parts to fit beside it."""
 
@@ -60,12 +62,16 @@ class StatusValues:
     level_text: str = ""
     """One word for the level, e.g. `embedded`."""
     level_reason: str = ""
+    usual_level: int = 0
+    """The level there is when all is well; the reason of a worse one is said before any figure."""
     store_state: str | None = None
     """What is unusual about the store, e.g. `locked`; None: all is well."""
     weak_key: bool = False
     """Only this device's own key file guards the store."""
     busy: bool = False
-    """An answer is being written."""
+    """A question is being asked or an answer written."""
+    doing: str = ""
+    """What goes on before the answer begins, e.g. `waiting`; empty: it is being written."""
     embedded_progress: tuple[str, float | None] | None = None
     """What the model on this machine is doing while it starts, and the part done, 0 to 1."""
     following: bool = True
@@ -117,14 +123,25 @@ def arrange(values: StatusValues, width: int, *, ascii_only: bool = False) -> tu
         room.say(part, forms[part][0])
     if "model" in room.said:
         room.say("model", forms["model"][0], width)
+    if "reason" in forms and values.level > values.usual_level:
+        _explain(forms, room, answered=_level(values) < 4)
     for part in (each for each in FIGURES if each in forms):
         room.say(part, forms[part][0])
     for part in (each for each in GROW if each in room.said):
         room.say(part, forms[part][1])
     hints = tuple(_hints(values, room))
-    if "reason" in forms and room.left >= MIN_REASON:
+    if "reason" in forms and ("reason" in room.said or room.left >= MIN_REASON):
         room.say("reason", forms["reason"][1], width)
     return (*(_piece(part, room.said[part], values) for part in ORDER if part in room.said), *hints)
+
+
+def _explain(forms: dict[Part, tuple[str, str]], room: _Room, *, answered: bool) -> None:
+    """Says what is worse than usual, who answers in spite of it, and why it is so, as far as there is room."""
+    room.say("level", forms["level"][1])
+    if "model" in room.said and answered:
+        room.say("model", forms["model"][1])
+    if room.left - len(GAP) >= MIN_REASON:
+        room.say("reason", forms["reason"][1], room.left)
 
 
 def _hints(values: StatusValues, room: _Room) -> Iterator[Piece]:
@@ -159,7 +176,9 @@ def _forms(values: StatusValues, ascii_only: bool) -> dict[Part, tuple[str, str]
         forms["progress"] = (percent or one_line(stage, 12), f"{one_line(stage, 40)} {percent}".strip())
     elif values.busy:
         sign = ">" if ascii_only else "▸"
-        forms["progress"] = (sign, f"{sign} answering")
+        doing = one_line(values.doing, 40)
+        short = f"{sign} {fit(doing, SHORT_DOING, '')}" if doing else sign
+        forms["progress"] = (short, f"{sign} {doing or 'answering'}")
     if values.tokens_per_s is not None:
         speed = f"{values.tokens_per_s:.0f}" if values.tokens_per_s >= 100 else f"{values.tokens_per_s:.1f}"
         forms["speed"] = (f"{speed} t/s", f"{speed} tok/s")
@@ -176,7 +195,7 @@ def _forms(values: StatusValues, ascii_only: bool) -> dict[Part, tuple[str, str]
         forms["store"] = (f"! {one_line(values.store_state, 16)}",) * 2
     if values.weak_key:
         forms["weak"] = ("! key", "! weak key")
-    if values.level_reason:
+    if values.level_reason and level > 0:
         reason = one_line(values.level_reason)
         forms["reason"] = (reason, reason)
     return forms

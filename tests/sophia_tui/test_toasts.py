@@ -38,13 +38,6 @@ async def test_there_are_no_more_than_the_screen_has_room_for(open_app: OpenApp)
         assert words(app) == ["two"]
 
 
-async def test_a_retry_names_the_provider_once(open_app: OpenApp) -> None:
-    async with open_app() as (app, pilot):
-        app.dispatcher.retrying("here: nothing answers.", 0.25)
-        await pilot.pause()
-        assert words(app) == ["here: nothing answers. Trying again in 0.2 s."]
-
-
 async def test_nothing_lies_over_the_recovery_key(open_app: OpenApp) -> None:
     async with open_app() as (app, pilot):
         app.dispatcher.notice("error", "a word")

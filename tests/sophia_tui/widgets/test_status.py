@@ -66,9 +66,22 @@ def test_a_level_is_a_sign_and_a_word(level: int, sign: str, ascii_sign: str) ->
 
 
 def test_the_reason_is_said_where_there_is_room() -> None:
-    values = replace(FULL, level=3, level_text="embedded", level_reason="gh200 does not answer", hints=())
-    assert line(values, 160).endswith("gh200 does not answer")
-    assert "does not" not in line(values, 78)
+    values = replace(FULL, level=3, level_text="embedded", level_reason="no server is configured", hints=())
+    values = replace(values, usual_level=3)
+    assert line(values, 160).endswith("no server is configured")
+    assert "no server" not in line(values, 78)
+
+
+def test_the_reason_of_a_worse_level_goes_before_figures() -> None:
+    values = replace(FULL, level=1, level_text="secondary", level_reason="gh200-a: nothing answers at http://x:8000")
+    assert line(values, 78).startswith("◕ L1 secondary  gh200 · Qwen2.5-72B-Instruct  gh200-a: nothing answers")
+    assert "does not" not in line(replace(values, level=0, level_reason="gh200 does not answer"), 200)
+
+
+def test_what_is_being_done_is_cut_before_it_is_left_out() -> None:
+    values = replace(FULL, busy=True, doing="trying it for the third time")
+    assert "▸ trying it for the third time" in line(values, 120)
+    assert "▸ trying it for" in line(values, 40)
 
 
 def test_what_is_wrong_is_said_before_figures() -> None:

@@ -1,0 +1,38 @@
+"""A command's answer as lines that fit the conversation."""
+
+from __future__ import annotations
+
+import textwrap
+
+from sophia_core.present import aligned, cells, row_of
+
+INDENT = "     "
+
+
+def listing(records: list[object], width: int) -> list[str]:
+    """One line a record, its columns aligned; where one of them is too long for that, what does not fit stands
+    below the first words of its record."""
+    rows = [row_of(each) for each in records]
+    lines = aligned(rows)
+    if all(cells(line) <= width for line in lines) or max(map(len, rows)) == 1:
+        return lines
+    return [line for row in rows for line in _stacked([word for word in row if word], max(20, width))]
+
+
+def _stacked(row: list[str], width: int) -> list[str]:
+    lines: list[str] = []
+    line = ""
+    for word in row:
+        longer = f"{line}  {word}" if line.strip() else line + word
+        if line.strip() and cells(longer) > width:
+            lines.append(line)
+            line = INDENT + word
+        else:
+            line = longer
+    return [part for each in [*lines, line] for part in _wrapped(each, width)]
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    if cells(line) <= width:
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
