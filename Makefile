@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := --require-hashes --only-binary=:all:
 
-.PHONY: run setup setup-dev test check static format bench chaos docs lock clean
+.PHONY: run setup setup-dev test check static format bench chaos faults docs lock clean
 
 run: setup
 	@$(BIN)/sophia
@@ -55,6 +55,10 @@ bench: setup-dev
 # Thousands of questions while servers come and go: make chaos [SEED=7] [TURNS=1000]
 chaos: setup-dev
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m benchmarks.chaos $(if $(SEED),--seed $(SEED)) $(if $(TURNS),--turns $(TURNS))
+
+# Lets every fault happen once, and writes what came of it into docs/when-things-fail.md.
+faults: setup-dev
+	$(BIN)/python -m tools.fault_matrix
 
 docs: setup-dev
 	$(BIN)/python -m tools.generate_docs
