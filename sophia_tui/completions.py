@@ -31,4 +31,4 @@ def _offer(command: Command, keymap: Keymap) -> Completion:
     keys = keymap.bindings.get(spec.name, ())
     text = "/" + (spec.slash or spec.name)
     key = show_key(keys[0]) if keys else ""
-    return Completion(text, " ".join(parameter_words(spec)), spec.help, command.disabled_reason(), key)
+    return Completion(text, " ".join(parameter_words(spec)), spec.help, command.disabled_reason(), key, f"/{spec.name}")

@@ -31,6 +31,8 @@ class Completion:
     disabled_reason: str | None = None
     key: str = ""
     """The key that does the same."""
+    also: str = ""
+    """Another way to write the same line, e.g. `/session.rename`."""
 
 
 class CompletionPopup(Widget, can_focus=False):

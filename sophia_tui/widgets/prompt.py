@@ -374,8 +374,8 @@ class Prompt(TextArea):
             return True
         line = text.strip()
         if chosen is not self._popup.matches[0]:
-            return chosen.text == line
-        return " " in line or any(each.text == line for each in self._popup.matches)
+            return line in (chosen.text, chosen.also)
+        return " " in line or any(line in (each.text, each.also) for each in self._popup.matches)
 
     def _accept(self, chosen: Completion) -> None:
         text = f"{chosen.text} " if chosen.detail else chosen.text

@@ -359,3 +359,13 @@ async def test_any_code_block_can_be_copied_by_key(open_app: OpenApp) -> None:
         await pilot.press("alt+pageup", "alt+pageup", "ctrl+y")
         await settle(app, pilot)
         assert app.clipboard == "ls\n"
+
+
+async def test_a_whole_name_is_run_also_where_there_is_a_shorter_one(open_app: OpenApp) -> None:
+    async with open_app(chat("x")) as (app, pilot):
+        await ask(app, pilot, "hi")
+        await pilot.press(*"/outbox.list", "enter")
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+        assert app.chat.prompt.text == ""
+        assert app.chat.transcript.entries[-1].role == "notice"
