@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from local_store import engine
 from local_store.abandoned import orphaned
+from local_store.audit import Audit
 from local_store.database import Database
 from local_store.errors import StoreError
 from local_store.instance import Instance
@@ -25,17 +26,19 @@ MOST_LINES = 5
 class Checkup:
     """Looks at a store that is in use, without disturbing it."""
 
-    def __init__(self, paths: StorePaths, database: Database, keys: Keys, instance: Instance) -> None:
+    def __init__(self, paths: StorePaths, database: Database, keys: Keys, instance: Instance, audit: Audit) -> None:
         self._paths = paths
         self._database = database
         self._keys = keys
         self._instance = instance
+        self._audit = audit
 
     async def run(self, *, full: bool) -> list[CheckResult]:
         """Return the result of every check, in the order to look at them."""
         return [
             *await asyncio.to_thread(self._read_checks, full),
             await self._search_index(full),
+            await self._audit_log(),
             await asyncio.to_thread(self._permissions),
             self._recovery_key(),
             self._key_slots(),
@@ -104,6 +107,15 @@ class Checkup:
             return CheckResult("search index", True, "sound")
         return CheckResult("search index", False, complaint, "Rebuild the search index; no message is affected.")
 
+    async def _audit_log(self) -> CheckResult:
+        try:
+            report = await self._audit.verify()
+        except StoreError as error:
+            return CheckResult("audit log", False, error.message, error.hint or engine.RESTORE_HINT)
+        if report.ok:
+            return CheckResult("audit log", True, f"{report.entries} entries, every one as it was written")
+        return CheckResult("audit log", False, report.detail, report.hint)
+
     def _permissions(self) -> CheckResult:
         loose = [f"{path} is {mode:04o}" for path, mode in self._modes() if mode & 0o077]
         if not loose:
@@ -132,4 +144,5 @@ class Checkup:
         kinds = ", ".join(slot.kind for slot in slots)
         if any(slot.weak for slot in slots):
             return CheckResult("key slots", False, f"{kinds}: the device slot is weak", "Add a passphrase.")
-        return CheckResult("key slots", True, kinds)
+        advice = f"; {self._keys.due}: `sophia keys rotate` ends that" if self._keys.due else ""
+        return CheckResult("key slots", True, f"{kinds}{advice}")

@@ -56,7 +56,6 @@ class Store:
         self._keys = opened.keys
         self._instance = opened.instance
         self._presence = opened.presence
-        self._checkup = Checkup(paths, self._database, opened.keys, opened.instance)
         self.paths = paths
         self.created = opened.created
         """True when this open made the store."""
@@ -71,6 +70,7 @@ class Store:
         self.drafts = Drafts(self._database)
         self.usage = UsageLedger(self._database)
         self.audit = Audit(self._database, opened.keys, paths)
+        self._checkup = Checkup(paths, self._database, opened.keys, opened.instance, self.audit)
         rotator = Rotator(paths, self._database, opened.keys, opened.presence)
         self.keys = KeySlots(opened.keys, rotator, self.audit)
 
