@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from backend_client import BackendError
 from sophia_core.first_look import FirstLook
@@ -25,7 +26,8 @@ async def settle(app: SophiaApp, pilot: Pilot[int]) -> None:
     """Waits until no worker runs and the screen has caught up."""
     # A worker that waits for a person never ends by itself; and an empty list would mean all of them.
     while busy := [w for w in app.workers if w.group != "unlock" and w.name != "begin" and not w.is_finished]:
-        await app.workers.wait_for_complete(busy)
+        with suppress(WorkerCancelled):  # a newer read took the place of an older one
+            await app.workers.wait_for_complete(busy)
     await pilot.pause()
 
 

@@ -366,6 +366,6 @@ async def test_a_whole_name_is_run_also_where_there_is_a_shorter_one(open_app: O
         await ask(app, pilot, "hi")
         await pilot.press(*"/outbox.list", "enter")
         await pilot.pause()
-        await app.workers.wait_for_complete()
+        await settle(app, pilot)
         assert app.chat.prompt.text == ""
         assert app.chat.transcript.entries[-1].role == "notice"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sophia_tui.app import SophiaApp
 from tests.scripted import chat
+from tests.sophia_tui.conftest import settle
 from tests.sophia_tui.test_app import OpenApp, ask
 
 SECRET = "the launch code is 0000"
@@ -21,7 +22,7 @@ async def test_a_locked_store_leaves_nothing_on_the_screen(open_app: OpenApp) ->
         assert any(SECRET in entry.text for entry in app.chat.transcript.entries)
         await pilot.press(*"later")
         await pilot.pause()
-        await app.workers.wait_for_complete()
+        await settle(app, pilot)
         await app.runtime.run("store.lock")
         await pilot.pause()
         assert app.chat.transcript.entries == []
@@ -29,7 +30,7 @@ async def test_a_locked_store_leaves_nothing_on_the_screen(open_app: OpenApp) ->
         assert app.chat.prompt.recent == []
         assert "launch" not in shown_on(app)
         await pilot.press(*"pass-word", "enter")
-        await app.workers.wait_for_complete()
+        await settle(app, pilot)
         await pilot.pause()
         assert any(SECRET in entry.text for entry in app.chat.transcript.entries)
         assert app.chat.prompt.text == "later"
