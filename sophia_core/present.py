@@ -12,17 +12,6 @@ REPEATED = frozenset({"tier", "score", "calls", "failures", "slow", "retry_in_s"
 LEFT_OUT = REPEATED | {"letter", "session", "matches", "active_leaf", "text", "reasoning"}
 
 
-def lines_of(value: object) -> list[str]:
-    """One line a row for lists of records, the words of a text, nothing for None. Not yet safe for a terminal."""
-    if value is None:
-        return []
-    if isinstance(value, str):
-        return value.splitlines()
-    if isinstance(value, list | tuple):
-        return aligned([row_of(each) for each in value])
-    return aligned([row_of(value)])
-
-
 def row_of(record: object) -> list[str]:
     """A record's fields as words; what a person cannot use is left out."""
     if not dataclasses.is_dataclass(record):
