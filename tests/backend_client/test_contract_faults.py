@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +36,6 @@ from tests.backend_client.support import ASK, collect, merged, open_client, prov
 from tests.contract_server import TEXT, WORDS, ContractServer
 
 SHORT = Timeouts(connect=0.3, first_token=0.15, idle=0.15, total=5)
-
-
-@pytest.fixture(autouse=True)
-def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ContractServer]:
-    async with ContractServer() as running:
-        yield running
 
 
 async def ask(

@@ -53,3 +53,10 @@ async def opening(paths: StorePaths) -> AsyncIterator[OpenStore]:
 @pytest.fixture
 async def store(opening: OpenStore) -> Store:
     return await opening()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "backups"
+    made.mkdir()
+    return made
