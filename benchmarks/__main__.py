@@ -1,4 +1,4 @@
-"""Runs the benchmarks, all or the named ones, one after the other.
+"""Runs the benchmarks, the short ones or the named ones, one after the other.
 
 python -m benchmarks [NAME…]
 """
@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from benchmarks import ROOT, child_env
 
 ORDER = ("startup", "wire", "client", "terminal", "loop_block", "transcript", "kills")
+LONG = ("store", "store_search", "store_meaning", "store_metrics", "store_kills", "power")
+"""Only when they are named: they take minutes, or make databases of a gigabyte."""
 SECONDS_TO_LEAVE = 10
 
 
@@ -42,10 +44,12 @@ def main() -> int:
         sys.argv.pop()
         runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
         return 0
-    present = [name for name in ORDER if find_spec(f"benchmarks.{name}")]
+    present = [name for name in (*ORDER, *LONG) if find_spec(f"benchmarks.{name}")]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(present)}; all when none is named")
-    names = parser.parse_args().names or present
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"some of {', '.join(present)}; the short ones when none is named"
+    )
+    names = parser.parse_args().names or [name for name in present if name not in LONG]
     if unknown := [name for name in names if name not in present]:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(present)}")
     failed = []

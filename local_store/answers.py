@@ -32,12 +32,13 @@ def insert(
     request_id: str,
     owner: str | None,
     continues: str | None = None,
+    persona: str | None = None,
 ) -> None:
     """Add a message: streaming when it has an owner, else complete."""
     status, at = ("complete" if owner is None else "streaming"), now_ms()
     connection.execute(
         "INSERT INTO message (id, session_id, parent_id, role, text, status, owner, request_id, created_at,"
-        " finished_at, continues) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " finished_at, continues, persona) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             message_id,
             session_id,
@@ -50,6 +51,7 @@ def insert(
             at,
             None if owner else at,
             continues,
+            persona,
         ],
     )
     connection.execute("UPDATE session SET message_count = message_count + 1 WHERE id = ?", [session_id])
@@ -107,7 +109,8 @@ def record_usage(
     connection.execute("DELETE FROM usage WHERE message_id = ?", [answer_id])
     connection.execute(
         "INSERT INTO usage (message_id, session_id, at, provider, model, prompt_tokens, completion_tokens,"
-        " reasoning_tokens, cached_tokens, cost_usd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " reasoning_tokens, cached_tokens, cost_usd, persona)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT persona FROM message WHERE id = ?))",
         [
             answer_id,
             session_id,
@@ -118,6 +121,7 @@ def record_usage(
             _count(usage.reasoning_tokens),
             _count(usage.cached_tokens),
             usage.cost_usd if usage.cost_usd is not None and isfinite(usage.cost_usd) else None,
+            answer_id,
         ],
     )
 

@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -27,6 +27,9 @@ PAPER: Final = "manifest.json"
 NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES})
 LARGEST_OCTAL: Final = 8**11 - 1
 
+Content = bytes | Path | Iterable[bytes]
+"""What goes into an archive: as it is, a file, or what comes piece by piece."""
+
 
 def header(name: str, size: int, made_at: int) -> bytes:
     """Return the tar header of a private file."""
@@ -39,17 +42,18 @@ def header(name: str, size: int, made_at: int) -> bytes:
 
 def size_of(members: Sequence[Member]) -> int:
     """Return the size of the archive of these members."""
-    return BLOCK + manifest.SPACE + sum(BLOCK + _padded(each.size) for each in members) + END
+    return BLOCK + manifest.SPACE + sum(BLOCK + padded(each.size) for each in members) + END
 
 
-def _padded(size: int) -> int:
+def padded(size: int) -> int:
+    """Return the size with what fills its last block."""
     return -size % BLOCK + size
 
 
 def write(
     target: Path,
     partial: Path,
-    parts: Sequence[tuple[str, Path | bytes]],
+    parts: Sequence[tuple[str, Content]],
     describe: Callable[[tuple[Member, ...]], Manifest],
     steps: Steps,
 ) -> Manifest:
@@ -74,7 +78,7 @@ def _new(path: Path) -> Iterator[BinaryIO]:
 
 def _write(
     file: BinaryIO,
-    parts: Sequence[tuple[str, Path | bytes]],
+    parts: Sequence[tuple[str, Content]],
     describe: Callable[[tuple[Member, ...]], Manifest],
     steps: Steps,
 ) -> Manifest:
@@ -96,9 +100,9 @@ def _write(
     return described
 
 
-def _append(file: BinaryIO, content: Path | bytes, steps: Steps) -> tuple[int, str]:
+def _append(file: BinaryIO, content: Content, steps: Steps) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
-    for block in (content,) if isinstance(content, bytes) else _blocks_of(content):
+    for block in _blocks_of(content):
         file.write(block)
         digest.update(block)
         size += len(block)
@@ -107,8 +111,14 @@ def _append(file: BinaryIO, content: Path | bytes, steps: Steps) -> tuple[int, s
     return size, digest.hexdigest()
 
 
-def _blocks_of(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+def _blocks_of(content: Content) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    if not isinstance(content, Path):
+        yield from content
+        return
+    with content.open("rb") as file:
         while block := file.read(COPY):
             yield block
 
@@ -159,6 +169,10 @@ class Archive:
         if self._member(name).size > files.LARGEST_SECRET_FILE:
             raise bad(self._path, f"its {name} is too large")
         return b"".join(self._blocks(name, Steps()))
+
+    def blocks(self, name: str, steps: Steps) -> Iterator[bytes]:
+        """Yield a member piece by piece. Raises BadBackup, at its end at the latest, when it is not what was packed."""
+        return self._blocks(name, steps)
 
     def has(self, name: str) -> bool:
         """Say whether there is such a member."""

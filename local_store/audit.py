@@ -73,7 +73,9 @@ class Audit:
         if len(about) + len(more) > LARGEST_ENTRY:
             raise BadValue(f"an audit entry has at most {LARGEST_ENTRY} bytes, not {len(about) + len(more)}")
         await self._begin()
-        link = await self._database.write(lambda connection: self._insert(connection, at, name, about, more))
+        link = await self._database.write(
+            lambda connection: self._insert(connection, at, name, about, more), vital=True
+        )
         await self._advance(link.seq)
         return _entry(link)
 

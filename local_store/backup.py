@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from local_store import archive, files, manifest, snapshot
+from local_store import archive, blob_archive, files, manifest, snapshot
+from local_store.blobs import kept_in_place
 from local_store.database import Database
 from local_store.errors import StoreBusy, StoreError
 from local_store.ids import now_ms
@@ -166,25 +167,35 @@ def _make(
     steps: Steps,
 ) -> BackupInfo:
     made_at = now_ms()
-    with files.typed_errors(target), _only_one(paths.run / "backup.lock"):
+    with contextlib.ExitStack() as stack, files.typed_errors(target), _only_one(paths.run / "backup.lock"):
         file = _free_name(target, keys.store_id, made_at) if target.is_dir() else target
         archive.refuse_taken(file)
         copy = paths.root / ".snapshot.db"
         partial = file.with_name(f".sophia-{keys.store_id[:8]}-{os.urandom(4).hex()}.partial")
         _tidy(copy, partial)
         try:
+            stack.enter_context(kept_in_place(paths))
             # Both come before the snapshot: the anchor must not be ahead of it, and its key is in that key file.
             head, header = files.read_private(paths.audit_head), keys.present()
             with contextlib.closing(connect()) as connection:
-                snapshot.take(connection, paths.database, copy, file, steps)
-            schema, counts = snapshot.examine(copy, keys.database_keys())
+                attached = blob_archive.there(blob_archive.listed(connection), paths.blobs)
+                beside = blob_archive.total(attached) if attached else 0
+                snapshot.take(connection, paths.database, copy, file, steps, beside=beside)
+            schema, counts, listed = snapshot.examine(copy, keys.database_keys())
+            present = blob_archive.there(listed, paths.blobs)
             slots = tuple(dict.fromkeys(slot.kind for slot in header.slots))
 
             def about(members: tuple[Member, ...]) -> Manifest:
                 made = Manifest(keys.store_id, schema, app, made_at, reason, slots, counts, members)
                 return made.signed(keys.derive(PURPOSE))
 
-            parts = [(manifest.KEYS, header.encode()), (manifest.HEAD, head), (manifest.DATABASE, copy)]
+            attachments = blob_archive.packed(present, paths.blobs, made_at) if present else None
+            parts: list[tuple[str, archive.Content | None]] = [
+                (manifest.KEYS, header.encode()),
+                (manifest.HEAD, head),
+                (manifest.DATABASE, copy),
+                (manifest.BLOBS, attachments),
+            ]
             packed = archive.write(
                 file, partial, [(name, each) for name, each in parts if each is not None], about, steps
             )

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local_store import answers, lookups, rows
+from local_store import answers, import_parts, lookups, rows
+from local_store.blobs import Blobs
 from local_store.database import Database
 from local_store.errors import NotFound, StoreError
 from local_store.imports import ID_CHARACTERS, Conversation, ImportReport, Skipped, whole
+from local_store.indexing import Indexing
 from local_store.lookups import Known, Resolved
 from local_store.types import Message, Session
 
@@ -34,6 +36,8 @@ BATCH_MESSAGES, BATCH_CHARACTERS = 2_000, 4_000_000
 BURST_S, GAP_S = 0.1, 0.03
 """Where another process uses the store too, the lock is left alone for a while after so much holding: the engine of who
 waits for it looks every 25 ms at first, so a gap that is a little longer lets everybody in."""
+DEFERRED_FROM = 1_000
+"""So many new messages in one batch are not indexed for search with their coming, but after the import."""
 MOST_SKIPPED = 100
 """Named one by one in a report; the others are counted."""
 
@@ -99,6 +103,7 @@ class _Tally:
     unchanged: int = 0
     messages: int = 0
     known: int = 0
+    attachments: int = 0
     skipped: int = 0
     first_skipped: list[Skipped] = field(default_factory=list)
     remarks: Counter[str] = field(default_factory=Counter)
@@ -132,6 +137,7 @@ class _Tally:
             self.skipped,
             tuple(self.first_skipped),
             tuple(self.remarks.most_common()),
+            self.attachments,
         )
 
 
@@ -155,8 +161,9 @@ class _Slice:
 class Bulk:
     """Imports into the store, and the reading side of exports."""
 
-    def __init__(self, database: Database, run: Path) -> None:
-        self._database, self._run = database, run
+    def __init__(self, database: Database, run: Path, blobs: Blobs, indexing: Indexing | None = None) -> None:
+        self._database, self._run, self._blobs, self._indexing = database, run, blobs, indexing
+        self._deferred = False
         self._weight, self._held = FIRST_WEIGHT, 0.0
 
     async def add(
@@ -173,13 +180,26 @@ class Bulk:
         """
         source, tally, known = iter(conversations), _Tally(), Known()
         reading = asyncio.ensure_future(asyncio.to_thread(_take, source))
+        writing: asyncio.Task[None] | None = None
         try:
             while batch := await asyncio.shield(reading):
                 reading = asyncio.ensure_future(asyncio.to_thread(_take, source))
-                await self._add_batch(batch, tally, known, dry_run=dry_run)
-                if progress is not None:
-                    progress(tally.report())
+                resolved = await self._look_up(batch, tally, known)
+                if writing is not None:
+                    await writing
+                # While one batch is written the next is looked up: the writing thread is what an import waits for.
+                writing = asyncio.create_task(self._add_batch(resolved, tally, progress, dry_run=dry_run))
+            if writing is not None:
+                await writing
         finally:
+            if writing is not None:
+                writing.cancel()
+                await asyncio.wait([writing])
+                if not writing.cancelled():
+                    writing.exception()  # where it is not on its way to the caller, something else is
+            if self._indexing is not None and self._deferred:
+                self._deferred = False
+                self._indexing.settle()
             # The reader must not be torn down under the thread that is in it; a batch is short.
             await _ended(reading)
             close = getattr(source, "close", None)
@@ -187,17 +207,38 @@ class Bulk:
                 close()
         return tally.report()
 
-    async def _add_batch(self, batch: list[Item], tally: _Tally, known: Known, *, dry_run: bool) -> None:
+    async def _look_up(self, batch: list[Item], tally: _Tally, known: Known) -> list[Resolved]:
         told = [item for item in batch if isinstance(item, Conversation)]
         for item in batch:
             if isinstance(item, Skipped):
                 tally.skip(item)
         resolved = await self._database.read(lambda connection: lookups.resolve(connection, told, known))
         known.note(resolved)
+        known.coming(resolved)
+        return resolved
+
+    async def _add_batch(
+        self,
+        resolved: list[Resolved],
+        tally: _Tally,
+        progress: Callable[[ImportReport], object] | None,
+        *,
+        dry_run: bool,
+    ) -> None:
+        if not dry_run:
+            tally.attachments += await import_parts.keep(
+                self._blobs, resolved, lambda text: tally.remarks.update([text])
+            )
+        if self._indexing is not None and not dry_run and sum(len(one.rows) for one in resolved) >= DEFERRED_FROM:
+            # The search index costs more than all else: it follows in the background.
+            self._deferred = True
+            await self._indexing.defer()
         failed = set() if dry_run else await self._write(resolved, tally)
         for one in resolved:
             if one.session_id not in failed:
                 tally.count(one)
+        if progress is not None:
+            progress(tally.report())
 
     async def _write(self, resolved: Sequence[Resolved], tally: _Tally) -> set[str]:
         """Write slice by slice; return the ids of sessions that went away meanwhile."""
@@ -281,7 +322,12 @@ class Bulk:
             found = connection.execute(
                 f"SELECT m.seq, u.at, {rows.MESSAGE} FROM message m {rows.BESIDE_MESSAGE} WHERE m.seq IN ({places})"
             )
-            by_seq = {row[0]: Entry(_at_rest(connection, rows.message(row[2:])), row[1]) for row in found}
+            told = found.fetchall()
+            messages = rows.messages(connection, [row[2:] for row in told])
+            by_seq = {
+                row[0]: Entry(_at_rest(connection, message), row[1])
+                for row, message in zip(told, messages, strict=True)
+            }
             # A session deleted meanwhile takes its messages along, and their places may be taken by others.
             return [by_seq[node.seq] for node in nodes if node.seq in by_seq and by_seq[node.seq].message.id == node.id]
 
@@ -305,7 +351,7 @@ def _take(source: Iterator[Item]) -> list[Item]:
             continue
         batch.append(mended := whole(item))
         messages += len(mended.messages) + 1
-        characters += sum(len(each.text) for each in mended.messages)
+        characters += sum(len(each.text) + sum(part.weight for part in each.parts) for each in mended.messages)
         if messages >= BATCH_MESSAGES or characters >= BATCH_CHARACTERS:
             break
     return batch
@@ -361,6 +407,7 @@ def _insert(connection: Connection, piece: _Slice) -> None:
         return
     chosen = one.rows[piece.start : piece.end]
     added = _insert_messages(connection, chosen)
+    import_parts.insert(connection, chosen)
     usage = [row.usage for row in chosen if row.usage is not None]
     if usage:
         connection.executemany(INSERT_USAGE, usage)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from local_store import engine
 from local_store.abandoned import orphaned
 from local_store.audit import Audit
+from local_store.blob_checks import blob_checks
 from local_store.database import Database
 from local_store.errors import StoreError
 from local_store.instance import Instance
@@ -50,6 +51,7 @@ class Checkup:
             results.append(self._pages())
         results.append(self._asking("references", "foreign_key_check", engine.RESTORE_HINT))
         results.append(self._streams())
+        results += blob_checks(self._database.scratch, self._paths, full=full)
         return results
 
     def _pages(self) -> CheckResult:
@@ -105,7 +107,9 @@ class Checkup:
             complaint = error.message
         if complaint is None:
             return CheckResult("search index", True, "sound")
-        return CheckResult("search index", False, complaint, "Rebuild the search index; no message is affected.")
+        return CheckResult(
+            "search index", False, complaint, "`sophia store repair` makes it anew; no message is affected."
+        )
 
     async def _audit_log(self) -> CheckResult:
         try:
@@ -125,7 +129,14 @@ class Checkup:
 
     def _modes(self) -> Iterator[tuple[Path, int]]:
         root, device = self._paths.root, self._paths.device_dir
-        for path in (root, self._paths.run, *root.glob("*"), *self._paths.run.glob("*"), *device.glob("device*.key")):
+        for path in (
+            root,
+            self._paths.run,
+            *root.glob("*"),
+            *self._paths.run.glob("*"),
+            *root.glob("blobs/*"),
+            *device.glob("device*.key"),
+        ):
             try:
                 yield path, stat.S_IMODE(path.lstat().st_mode)
             except FileNotFoundError:

@@ -10,12 +10,16 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
-from local_store import engine
-from local_store.errors import StoreClosed
+from local_store import engine, files, readonly
+from local_store.errors import StoreClosed, StoreReadOnly
+from local_store.watch import Numbered, OwnChanges
 from local_store.writer import Writer
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
+
+    from local_store.ballast import Ballast
+    from local_store.head import Pulse
 
 T = TypeVar("T")
 READERS = 2
@@ -24,12 +28,26 @@ READERS = 2
 class Database:
     """One writer and two readers of one file, for the event loop it was made in."""
 
-    def __init__(self, opener: engine.Opener, connection: Connection) -> None:
+    def __init__(
+        self,
+        opener: engine.Opener,
+        connection: Connection,
+        *,
+        pulse: Pulse | None = None,
+        ballast: Ballast | None = None,
+        refusal: StoreReadOnly | None = None,
+    ) -> None:
+        """With a `refusal` it is only read, and that is what every write raises."""
         self._opener = opener
-        self._writer = Writer(opener, connection, asyncio.get_running_loop())
+        self._refusal, self._pulse = refusal, pulse
+        self._writer = Writer(opener, connection, asyncio.get_running_loop(), None if refusal else pulse, ballast)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="sophia-store-reader")
         self._idle: SimpleQueue[Connection] = SimpleQueue()
+        self._place = files.identity(opener.path)
+        """Which file the idle connections read."""
         self._closed = False
+        self.own = OwnChanges()
+        """Which of the numbered changes were made here."""
         self._may_read = asyncio.Event()
         self._may_read.set()
 
@@ -37,9 +55,35 @@ class Database:
     def path(self) -> Path:
         return self._opener.path
 
-    async def write(self, operation: Callable[[Connection], T]) -> T:
-        """Return what `operation` returned, once it is on the disk. Cancelling the wait does not undo the write."""
-        return await self._writer.submit(operation)
+    async def write(self, operation: Callable[[Connection], T], *, vital: bool = False) -> T:
+        """Return what `operation` returned, once it is on the disk. Cancelling the wait does not undo the write.
+
+        What is `vital` is written on a full disk too, as long as the room lasts that is kept for it.
+        """
+        self._refuse_writing()
+        numbered = Numbered(operation)
+        value = await self._writer.submit(numbered, vital=vital)
+        self.own.add(numbered.span)
+        return value
+
+    async def begin_writing(self, opener: engine.Opener) -> None:
+        """Write too from now on, with what `opener` opens: it was only read until now."""
+        refusal, self._refusal = self._refusal, None
+
+        def work(_: engine.Opener, connection: Connection) -> engine.Opener:
+            connection.close()
+            return opener
+
+        try:
+            await self.exchange(work)
+        except BaseException:
+            self._refusal = refusal
+            raise
+        self._writer.pulse = self._pulse
+
+    def _refuse_writing(self) -> None:
+        if self._refusal is not None and not self._closed:
+            raise StoreReadOnly(self._refusal.message, path=self.path, hint=self._refusal.hint)
 
     async def read(self, operation: Callable[[Connection], T]) -> T:
         """Return what `operation` returned; all its statements see the same state."""
@@ -59,6 +103,7 @@ class Database:
         """
         if self._closed:
             raise StoreClosed("the store is closed", path=self.path)
+        self._refuse_writing()
         self._may_read.clear()
         try:
             await self._hang_up()
@@ -85,6 +130,8 @@ class Database:
 
     def checkpoint(self) -> None:
         """Bring the log into the database file as far as readers allow. Blocks; raises StoreError."""
+        if self._refusal is not None:
+            return
         connection = self._opener.writer()
         try:
             with engine.engine_errors(self.path):
@@ -103,11 +150,16 @@ class Database:
             with engine.engine_errors(self.path):
                 connection.execute("BEGIN")
                 try:
-                    return operation(connection)
+                    value = operation(connection)
+                    engine.refuse_zeros(connection)
+                    return value
                 finally:
                     connection.execute("ROLLBACK")
         except BaseException as error:
-            healthy = not engine.is_poisoned(error.__cause__ or error)
+            cause = error.__cause__ or error
+            healthy = not engine.is_poisoned(cause)
+            if (newer := readonly.elsewhere(cause, self._refusal, self.path)) is not None:
+                raise newer from cause
             raise
         finally:
             if healthy:
@@ -116,6 +168,13 @@ class Database:
                 connection.close()
 
     def _take(self) -> Connection:
+        place = files.identity(self.path)
+        if place is None:
+            raise files.gone(self.path)
+        if place != self._place:
+            self._place = place
+            while not self._idle.empty():
+                self._idle.get().close()
         try:
             return self._idle.get_nowait()
         except Empty:

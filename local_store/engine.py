@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from local_store import files
+from local_store import files, volume
 from local_store.errors import (
     Damaged,
     NotEncrypted,
@@ -34,9 +34,10 @@ OLDEST_ENGINE = (3, 51, 3)
 """Older engines can corrupt a WAL database that two connections write."""
 KEY_BYTES = 32
 BUSY_S = 10.0
+OF_THE_DISK = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 WRITER_CACHE_MB = 8
 READER_CACHE_MB = 8
-RESTORE_HINT = "Restore the database from a backup; keep the damaged file until that worked."
+RESTORE_HINT = "`sophia store salvage` saves what can be read; `sophia restore` puts a backup in its place."
 
 
 @cache
@@ -65,6 +66,8 @@ class Opener:
 
     path: Path
     key: bytes
+    immutable: bool = False
+    """Nobody can write the file, so no lock and no log is looked for."""
 
     def __post_init__(self) -> None:
         # SQLCipher silently takes a hex key of any other length as a passphrase.
@@ -97,7 +100,7 @@ class Opener:
     def _keyed(self) -> Any:
         with engine_errors(self.path):
             opened: Any = load().connect(
-                f"{self.path.absolute().as_uri()}?mode=rw",
+                f"{self.path.absolute().as_uri()}?{'immutable=1' if self.immutable else 'mode=rw'}",
                 uri=True,
                 timeout=BUSY_S,
                 isolation_level=None,
@@ -164,29 +167,56 @@ def engine_errors(path: Path) -> Iterator[None]:
 def translate(error: BaseException, path: Path) -> StoreError:
     """Return the store's error for an engine error."""
     name = str(getattr(error, "sqlite_errorname", ""))
-    if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
-        hint = "Free some disk space or raise the quota; what was stored before is safe."
-        return StoreFull(f"the disk takes no more: {error}", path=path, hint=hint)
-    cannot_make_files = name.startswith("SQLITE_CANTOPEN") and not os.access(path.parent, os.W_OK)
-    if name.startswith("SQLITE_READONLY") or cannot_make_files:
-        return StoreReadOnly(f"{str(path)!r} cannot be written", path=path, hint="Make the folder writable.")
-    if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":
-        return Damaged(f"{str(path)!r} cannot be read: {error}", path=path, hint=RESTORE_HINT)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreBusy(f"another process holds {str(path)!r}", path=path, hint="Wait for it, or end it.")
+    if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":
+        return Damaged(f"{str(path)!r} cannot be read: {error}", path=path, hint=RESTORE_HINT)
+    if name.startswith(OF_THE_DISK):
+        return _of_the_disk(name, error, path)
     return StoreError(f"the database answered: {error}", path=path)
 
 
-def _is_full(path: Path) -> bool:
-    """A quota and a file size limit reach us as a nameless I/O error, so the folder is asked itself."""
+def _of_the_disk(name: str, error: BaseException, path: Path) -> StoreError:
+    """The engine says little of why a file cannot be used, so the folder is asked itself."""
+    if files.identity(path) is None or name == "SQLITE_READONLY_DBMOVED":
+        return files.gone(path)
+    if (reason := _refusal_of(path)) is not None:
+        return reason
+    if name == "SQLITE_FULL":
+        why, hint = volume.why_full(None, path.parent)
+        return StoreFull(f"no space left for {str(path)!r}: {why}", path=path, hint=hint)
+    cannot_make_files = name.startswith("SQLITE_CANTOPEN") and not os.access(path.parent, os.W_OK)
+    if name.startswith("SQLITE_READONLY") or cannot_make_files:
+        return StoreReadOnly(f"{str(path)!r} cannot be written", path=path, hint="Make the folder writable.")
+    hint = "Look at the disk and its cable, and run `sophia store check --full`."
+    return StoreError(f"the disk answered: {error}", path=path, hint=hint)
+
+
+def _refusal_of(path: Path) -> StoreError | None:
+    """A quota, a limit on file sizes or a disk that became read-only reach us as nameless I/O errors."""
     sizes = [beside.stat().st_size for beside in (path, path.with_name(path.name + "-wal")) if beside.exists()]
-    return not files.has_room(path, max(sizes, default=0))
+    refused = files.probe(path, max(sizes, default=0))
+    if refused is None or refused.errno is None:
+        return None
+    return files.from_os_error(refused, path) if refused.errno in files.NAMED else None
 
 
 def is_poisoned(error: BaseException) -> bool:
     """Say whether a connection that raised `error` must be replaced: after one bad page it distrusts good ones too."""
     name = str(getattr(error, "sqlite_errorname", ""))
     return name.startswith(("SQLITE_CORRUPT", "SQLITE_IOERR")) or name == "SQLITE_NOTADB"
+
+
+def refuse_zeros(connection: Connection) -> None:
+    """Raise the engine's error for damage when it met a page that is not what was written, and kept that to itself.
+
+    It reads such a page as zeros. Nearly everywhere that makes no sense and is noticed; at the end of a long text it is
+    a text that ends in zeros.
+    """
+    if connection.execute("PRAGMA cipher_status").fetchone()[0] != "1":
+        error = load().DatabaseError("a page is not what was written")
+        error.sqlite_errorname = "SQLITE_CORRUPT"
+        raise error
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ StoreError
 ├── SchemaTooNew         written by a newer version
 ├── StoreFull            the disk takes no more; nothing already stored is lost
 ├── StoreReadOnly        the files cannot be written
+├── StoreGone            the files are no longer where they were: a folder that vanished, a disk that was taken out
+├── NetworkFolder        the folder lies on a network file system, where two machines would destroy the store
 ├── StoreBusy            another process held the store too long
 ├── StoreClosed          used after close()
 ├── NotFound             no such store, session, message or letter
@@ -79,9 +81,22 @@ class SchemaTooNew(StoreError):
 class StoreFull(StoreError):
     """The disk takes no more. What was stored before stays; later writes work once there is space."""
 
+    def __init__(self, message: str, *, path: Path | None = None, hint: str = "", too_large: bool = False) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.too_large = too_large
+        """True when it is a file that may not grow: other files that are deleted change nothing."""
+
 
 class StoreReadOnly(StoreError):
     """The store's files or folder cannot be written."""
+
+
+class StoreGone(StoreError):
+    """The store's files are no longer where they were. Writing goes on once they are back."""
+
+
+class NetworkFolder(StoreError):
+    """The store's folder lies on a file system that other machines share."""
 
 
 class StoreBusy(StoreError):

@@ -11,10 +11,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from local_store.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
+from local_store import volume
+from local_store.errors import StoreBusy, StoreError, StoreFull, StoreGone, StoreReadOnly
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_HANDLES = frozenset({errno.EMFILE, errno.ENFILE})
+GONE = frozenset({errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN})
+"""What a disk that was taken out answers, or a server that forgot the file."""
+GONE_HINT = "Put the folder back, or mount its disk again; writing goes on by itself then."
 NO_WRITE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+NAMED = NO_SPACE | NO_WRITE | NO_HANDLES | GONE
+"""Refusals that have an error of their own."""
 LARGEST_SECRET_FILE = 1 << 20
 LOCK_POLL_S = 0.05
 PROBE_BYTES = 64 * 1024
@@ -24,12 +31,27 @@ def from_os_error(error: OSError, path: Path) -> StoreError:
     """Return the store's error for a failed file operation on `path`."""
     reason = error.strerror or str(error)
     if error.errno in NO_SPACE:
-        return StoreFull(f"no space left for {str(path)!r}: {reason}", path=path, hint="Free some disk space.")
+        why, hint = volume.why_full(error.errno, path.parent)
+        too_large = error.errno == errno.EFBIG
+        return StoreFull(f"no space left for {str(path)!r}: {why}", path=path, hint=hint, too_large=too_large)
+    if error.errno == errno.EROFS:
+        hint = "Remount it for writing; after a fault of the disk, check that first."
+        return StoreReadOnly(f"cannot write {str(path)!r}: its disk is mounted read-only", path=path, hint=hint)
     if error.errno in NO_WRITE:
         return StoreReadOnly(f"cannot write {str(path)!r}: {reason}", path=path, hint="Make the folder writable.")
+    if error.errno in NO_HANDLES:
+        hint = "Close other programs, or raise the limit (`ulimit -n`)."
+        return StoreError(f"cannot open {str(path)!r}: {reason}", path=path, hint=hint)
+    if error.errno in GONE:
+        return gone(path)
     if error.errno == errno.ELOOP:
         return StoreError(f"{str(path)!r} is a symbolic link", path=path, hint="Replace it by the file it points to.")
     return StoreError(f"cannot use {str(path)!r}: {reason}", path=path, hint="Name another folder, or repair this one.")
+
+
+def gone(path: Path) -> StoreGone:
+    """Return the error for a file that was there and is not any more."""
+    return StoreGone(f"{str(path)!r} is no longer where it was", path=path, hint=GONE_HINT)
 
 
 @contextlib.contextmanager
@@ -41,10 +63,20 @@ def typed_errors(path: Path) -> Iterator[None]:
         raise from_os_error(error, path) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make `path` and what is missing above it, for its owner alone; a power cut leaves them. Raises OSError."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in missing:
+        # A folder that may be written but not be read cannot be synced.
+        with contextlib.suppress(PermissionError):
+            sync_folder(each.parent)
+
+
 def private_folder(path: Path) -> None:
     """Make `path` a folder only its owner can enter, whatever the umask. Raises StoreError."""
     with typed_errors(path):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path)
         mode = stat.S_IMODE(path.stat().st_mode)
         # A sticky folder is shared by intent, as /tmp is: closing it would lock others out.
         if mode != 0o700 and not mode & stat.S_ISVTX:
@@ -62,8 +94,11 @@ def read_private(path: Path) -> bytes | None:
             return file.read(LARGEST_SECRET_FILE)
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, mode 0600: after a crash it holds the old content or the new, never a mixture."""
+def write_private(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Replace `path` by `content`, mode 0600: after a crash it holds the old content or the new, never a mixture.
+
+    With `lasting` it holds the new one as soon as this returns.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     with typed_errors(path):
         try:
@@ -72,7 +107,8 @@ def write_private(path: Path, content: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        if lasting:
+            sync_folder(path.parent)
 
 
 def _write_new(path: Path, content: bytes) -> None:
@@ -98,16 +134,33 @@ def create_private(path: Path) -> None:
 
 def has_room(path: Path, offset: int) -> bool:
     """Say whether the disk, the quota and the process's limits let a file beside `path` grow past `offset` bytes."""
-    probe = path.with_name(f".{path.name}.room.{os.urandom(4).hex()}")
+    error = probe(path, offset)
+    return error is None or error.errno not in NO_SPACE
+
+
+def probe(path: Path, offset: int) -> OSError | None:
+    """Return why a file beside `path` cannot be made and grow past `offset` bytes; None when it can."""
+    trial = path.with_name(f".{path.name}.room.{os.urandom(4).hex()}")
     try:
-        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            return os.pwrite(descriptor, bytes(PROBE_BYTES), offset) == PROBE_BYTES
+            if os.pwrite(descriptor, bytes(PROBE_BYTES), offset) < PROBE_BYTES:
+                return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
-            probe.unlink()
+            trial.unlink()
     except OSError as error:
-        return error.errno not in NO_SPACE
+        return error
+    return None
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return which file has that name now; None when there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def sync_file(path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from local_store.foreign_tables import Tables, from_json, number, text
+from local_store.import_parts import ImportPart
 from local_store.imports import Conversation, ImportMessage, Skipped, milliseconds
-from local_store.types import Role, Usage
+from local_store.types import PartKind, Role, Usage
 
 ROLES: Final[frozenset[str]] = frozenset({"system", "user", "assistant", "tool"})
 ATTACHMENTS = "had attachments, which are not imported: the text says so"
@@ -80,6 +82,14 @@ class _Attachments:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
+    def part(self, id: object) -> ImportPart | None:
+        """The attachment where the database holds its content; a path or an address in it is not followed."""
+        row = self._tables.one("attachments", "id", id, "type", "path", "content")
+        if row is None or not isinstance(row["content"], bytes):
+            return None
+        kind: PartKind = "image" if text(row["type"]).startswith("image/") else "file"
+        return ImportPart(kind, text(row["path"]) or text(id), content=row["content"], media_type=text(row["type"]))
+
     def note(self, id: object) -> str:
         """One line about an attachment."""
         row = self._tables.one("attachments", "id", id, "type", "path", "url")
@@ -127,21 +137,25 @@ class _Older:
             key = f"{id}:tool:{place}"
             yield ImportMessage(key, "tool", f"[{name}]\n{output}", parent, created_at=at)
             parent = key
-        prompt = self._prompt(id, row["prompt"], remarks)
-        if prompt or parent is None:
-            yield ImportMessage(f"{id}:prompt", "user", prompt, parent, created_at=at)
+        prompt, parts = self._prompt(id, row["prompt"], remarks)
+        if prompt or parts or parent is None:
+            yield ImportMessage(f"{id}:prompt", "user", prompt, parent, created_at=at, parts=parts)
             parent = f"{id}:prompt"
         calls = [f"[called {name}({arguments})]" for name, arguments in self._tools("tool_calls", id, "arguments")]
         said = "\n\n".join([*filter(None, [text(row["response"])]), *calls])
         yield _answer(f"{id}:response", said, text(row["reasoning"]), parent, row, at)
 
-    def _prompt(self, id: str, prompt: object, remarks: Counter[str]) -> str:
+    def _prompt(self, id: str, prompt: object, remarks: Counter[str]) -> tuple[str, tuple[ImportPart, ...]]:
         lines = [self._with_fragments("prompt_fragments", id, prompt)]
+        parts: list[ImportPart] = []
         rowids = self._beside["prompt_attachments"].get(id, [])
         for row in self._tables.rows("prompt_attachments", rowids, "attachment_id"):
+            if (part := self._attachments.part(row["attachment_id"])) is not None:
+                parts.append(part)
+                continue
             lines.append(self._attachments.note(row["attachment_id"]))
             remarks[ATTACHMENTS] += 1
-        return "\n".join(filter(None, lines))
+        return "\n".join(filter(None, lines)), tuple(parts)
 
     def _with_fragments(self, table: str, id: str, said: object) -> str:
         rowids = self._beside[table].get(id, [])
@@ -215,16 +229,17 @@ class _Newer:
             climbing = above
         at = milliseconds(turn["datetime_utc"]) if turn else 0
         for key, above, role in reversed(chain):
-            said, thought = self._content(key, remarks)
+            said, thought, parts = self._content(key, remarks)
             if role == "assistant" and turn is not None and key == tip:
-                yield _answer(key, said, thought, above, turn, at)
+                yield replace(_answer(key, said, thought, above, turn, at), parts=parts)
             else:
                 model = text(turn["model"]) or None if turn is not None and role == "assistant" else None
-                yield ImportMessage(key, _role(role), said, above, thought, model=model, created_at=at)
+                yield ImportMessage(key, _role(role), said, above, thought, model=model, created_at=at, parts=parts)
 
-    def _content(self, key: str, remarks: Counter[str]) -> tuple[str, str]:
+    def _content(self, key: str, remarks: Counter[str]) -> tuple[str, str, tuple[ImportPart, ...]]:
         said: list[str] = []
         thought: list[str] = []
+        parts: list[ImportPart] = []
         rows = self._tables.rows("parts", self._parts.get(key, []), "position", "type", "tool_name", "text", "payload")
         for row in sorted(rows, key=lambda each: number(each["position"]) or 0):
             kind, payload = text(row["type"]), from_json(row["payload"])
@@ -232,30 +247,44 @@ class _Newer:
             if kind == "reasoning":
                 thought.append(self._literal(row, payload) or "[reasoning that was withheld]")
             else:
-                said.append(self._part(kind, row, payload, remarks))
-        return "\n\n".join(filter(None, said)), "\n\n".join(thought)
+                said.append(self._part(kind, row, payload, remarks, parts))
+        return "\n\n".join(filter(None, said)), "\n\n".join(thought), tuple(parts)
 
-    def _part(self, kind: str, row: Mapping[str, Any], payload: dict[str, Any], remarks: Counter[str]) -> str:
+    def _part(
+        self,
+        kind: str,
+        row: Mapping[str, Any],
+        payload: dict[str, Any],
+        remarks: Counter[str],
+        parts: list[ImportPart],
+    ) -> str:
         match kind:
             case "text":
                 return self._literal(row, payload)
             case "tool_call":
                 return f"[called {text(row['tool_name'])}({_compact(payload.get('arguments'))})]"
             case "tool_result":
-                notes = self._notes(payload.get("attachments"), remarks)
+                notes = self._notes(payload.get("attachments"), remarks, parts)
                 failed = payload.get("exception")
                 ended = [f"[failed: {text(failed)}]"] if failed else []
                 return "\n".join([f"[{text(row['tool_name'])}]", text(payload.get("output")), *ended, *notes])
             case "attachment":
-                return "\n".join(self._notes([payload.get("attachment")], remarks))
+                return "\n".join(self._notes([payload.get("attachment")], remarks, parts))
             case _:
                 remarks[UNKNOWN_PART] += 1
                 return f"[{kind}] {text(row['text'])} {_compact(payload)}"
 
-    def _notes(self, attachments: object, remarks: Counter[str]) -> list[str]:
+    def _notes(self, attachments: object, remarks: Counter[str], parts: list[ImportPart]) -> list[str]:
         found = attachments if isinstance(attachments, list) else []
-        remarks[ATTACHMENTS] += bool(found)
-        return [self._attachments.note(each.get("id") if isinstance(each, dict) else None) for each in found]
+        notes: list[str] = []
+        for each in found:
+            id = each.get("id") if isinstance(each, dict) else None
+            if (part := self._attachments.part(id)) is not None:
+                parts.append(part)
+            else:
+                notes.append(self._attachments.note(id))
+        remarks[ATTACHMENTS] += bool(notes)
+        return notes
 
     def _literal(self, row: Mapping[str, Any], payload: dict[str, Any]) -> str:
         pieces = payload.get("text_ref")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterator
 from typing import Any, Final
 
 from local_store.foreign_tables import Tables, from_json, text
+from local_store.import_parts import ImportPart
 from local_store.imports import Conversation, ImportMessage, Skipped
 from local_store.types import Role
 
@@ -19,6 +21,8 @@ ROLES: Final[dict[str, Role]] = {
     "tool": "tool",
 }
 IMAGES = "had images, which are not imported: the text says so"
+SHORTEST_IMAGE = 64
+"""Characters; what is shorter is the name of one."""
 UNKNOWN_ROLE = "had an author that is not known: taken as the person"
 
 
@@ -57,7 +61,21 @@ def _message(row: dict[str, Any], parent: str | None, model: str, remarks: dict[
         said = f"[{text(row['author'])}]\n{said}"
         remarks[UNKNOWN_ROLE] = remarks.get(UNKNOWN_ROLE, 0) + 1
     images = from_json(row["images"])
-    if isinstance(images, list) and images:
+    found = images if isinstance(images, list) else []
+    parts = [part for each in found if (part := _image(each)) is not None]
+    if len(parts) < len(found):
         remarks[IMAGES] = remarks.get(IMAGES, 0) + 1
-        said += "".join("\n[image: not imported]" for _ in images)
-    return ImportMessage(text(row["id"]), role, said, parent, model=(model or None) if role == "assistant" else None)
+        said += "\n[image: not imported]" * (len(found) - len(parts))
+    used = (model or None) if role == "assistant" else None
+    return ImportMessage(text(row["id"]), role, said, parent, model=used, parts=tuple(parts))
+
+
+def _image(told: object) -> ImportPart | None:
+    """An image that stands in the row as base64."""
+    if not isinstance(told, str) or len(told) < SHORTEST_IMAGE:
+        return None
+    try:
+        content = base64.b64decode(told, validate=True)
+    except ValueError:
+        return None
+    return ImportPart("image", content=content)

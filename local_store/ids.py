@@ -22,3 +22,13 @@ def base32(number: int, length: int) -> str:
 def new_id() -> str:
     """Return a ULID: 26 characters that sort by the millisecond they were made in."""
     return base32((now_ms() << 80) | int.from_bytes(os.urandom(10), "big"), 26)
+
+
+def time_of(identifier: str) -> int:
+    """Return the milliseconds that an id of ours tells; the present time for any other."""
+    if len(identifier) != 26 or any(each not in ALPHABET for each in identifier):
+        return now_ms()
+    at = 0
+    for each in identifier[:10]:
+        at = at << 5 | ALPHABET.index(each)
+    return min(at, now_ms())

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from local_store.ids import ALPHABET
+from local_store.import_parts import ImportPart
 from local_store.types import Role, Status, Usage
 
 LONGEST_TEXT = 64 * 1024 * 1024
@@ -51,6 +52,7 @@ class ImportMessage:
     cached_at: int | None = None
     usage: Usage | None = None
     usage_at: int | None = None
+    parts: tuple[ImportPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class ImportReport:
     """At most a hundred of them; `skipped` counts all."""
     remarks: tuple[tuple[str, int], ...] = ()
     """What was mended or noted, and how often."""
+    attachments: int = 0
+    """Images and files that were stored; the same one counts wherever it is attached."""
 
 
 def derived_id(source: str, source_id: str, key: str, at_ms: int) -> str:

@@ -26,6 +26,16 @@ class Instance:
     def _path(self, instance_id: str) -> Path:
         return self._run / f"{instance_id}.lock"
 
+    def move(self, run: Path) -> None:
+        """Hold the lock in another folder from now on, under the same name. Raises StoreError."""
+        before = self._path(self.id)
+        with files.typed_errors(run):
+            descriptor = _hold(run / before.name)
+        old, self._descriptor, self._run = self._descriptor, descriptor, run
+        if old is not None:
+            before.unlink(missing_ok=True)
+            os.close(old)
+
     def alive(self, instance_id: str) -> bool:
         """Say whether that instance still runs; the lock file of a dead one is removed."""
         if instance_id == self.id:

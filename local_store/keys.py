@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from local_store import crypto, files, header, keyfile, slots
+from local_store import crypto, files, header, keyfile, no_dumps, slots
 from local_store.errors import (
     KeysMissing,
     Locked,
@@ -41,6 +41,7 @@ class Credentials:
 
 def open_keys(paths: StorePaths, given: Credentials, policy: KeyPolicy, *, create: bool) -> Keys:
     """Return the unlocked keys of the store, making them first when the store is new and `create` is true."""
+    no_dumps.refuse_dumps()
     found = keyfile.read(paths)
     if found is None:
         if not create and not paths.database.exists():

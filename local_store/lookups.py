@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from local_store.answers import MOST_TOKENS
 from local_store.ids import now_ms
+from local_store.import_parts import ImportPart
 from local_store.imports import Conversation, ImportMessage, derived_id, is_id
-from local_store.sessions import title_key
-from local_store.text import storable, storable_or_none
+from local_store.text import storable, storable_or_none, title_key
+from local_store.types import Part
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -31,6 +32,9 @@ class Row:
 
     values: tuple[Any, ...]
     usage: tuple[Any, ...] | None
+    parts: tuple[ImportPart, ...] = ()
+    stored: tuple[Part, ...] = ()
+    """Its parts, as soon as their contents are in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +82,17 @@ class Known:
                 self.sessions[one.source, one.source_id] = one.session_id
                 self.aliases.update({(one.source_id, key): id for key, id in one.aliases.items()})
 
+    def coming(self, resolved: Iterable[Resolved]) -> None:
+        """Remember the batch that is written while the next is looked up; the one before it is written by now."""
+        self.pending = {}
+        for one in resolved:
+            self.sessions[one.source, one.source_id] = one.session_id
+            self.pending.update({row.values[0]: (one.session_id, *row.values[4:6]) for row in one.rows})
+
 
 def resolve(connection: Connection, told: Sequence[Conversation], known: Known) -> list[Resolved]:
     """Say what has to be written for these conversations; reads only."""
-    seen = Known(set(known.fresh), set(known.active), dict(known.aliases), dict(known.sessions))
+    seen = Known(set(known.fresh), set(known.active), dict(known.aliases), dict(known.sessions), dict(known.pending))
     resolved = []
     for each in told:
         one = _resolve(connection, each, seen)
@@ -287,7 +298,7 @@ def _row(message: ImportMessage, placed: _Placed, parent: str | None, session_id
         _time_or_none(message.cached_at, now),
     )
     if message.usage is None:
-        return Row(values, None)
+        return Row(values, None, message.parts)
     used = message.usage
     booked = _time(message.usage_at, now) or _time(message.finished_at, now) or at
     cost = used.cost_usd
@@ -298,7 +309,7 @@ def _row(message: ImportMessage, placed: _Placed, parent: str | None, session_id
         _count(used.reasoning_tokens),
         _count(used.cached_tokens),
     )
-    return Row(values, (id, session_id, booked, provider, model, *tokens, priced))
+    return Row(values, (id, session_id, booked, provider, model, *tokens, priced), message.parts)
 
 
 def _count(tokens: int | None) -> int | None:

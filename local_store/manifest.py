@@ -16,13 +16,15 @@ from local_store.header import canonical
 
 Reason = Literal["asked", "migration"]
 FORMAT: Final = "sophia-backup"
-VERSION: Final = 1
+VERSION: Final = 2
+"""The second has attachments in it. A backup without any says 1, so that older programs read it."""
 SPACE: Final = 16 * 1024
 """Bytes the manifest takes up, filled with blanks: it comes first and is written last."""
 KEYS: Final = "keys.json"
 HEAD: Final = "audit.head"
 DATABASE: Final = "sophia.db"
-ORDER: Final = (KEYS, HEAD, DATABASE)
+BLOBS: Final = "blobs.tar"
+ORDER: Final = (KEYS, HEAD, DATABASE, BLOBS)
 NEEDED: Final = frozenset({KEYS, DATABASE})
 FIELDS: Final = {"format", "version", "store", "schema", "app", "made_at", "reason", "slots", "counts", "files", "mac"}
 LARGEST: Final = 1 << 62
@@ -63,10 +65,15 @@ class Manifest:
         """True when it can be opened without the machine it was made on."""
         return not HERE_ONLY.issuperset(self.slots)
 
+    @property
+    def version(self) -> int:
+        """Which version of the format it takes to read it."""
+        return VERSION if any(each.name == BLOBS for each in self.members) else 1
+
     def _plain(self) -> dict[str, object]:
         return {
             "format": FORMAT,
-            "version": VERSION,
+            "version": self.version,
             "store": self.store_id,
             "schema": self.schema,
             "app": self.app,
@@ -120,9 +127,9 @@ def parse(content: bytes, path: Path) -> Manifest:
 
 
 def _manifest(fields: dict[str, object]) -> Manifest:
-    if set(fields) != FIELDS or _number(fields["version"], VERSION) != VERSION:
+    if set(fields) != FIELDS:
         raise ValueError("it has other fields")
-    return Manifest(
+    found = Manifest(
         store_id=_text(fields["store"], r"[0-9a-f]{32}"),
         schema=_number(fields["schema"], 1_000_000),
         app=_text(fields["app"], r"[0-9A-Za-z.+-]{0,64}"),
@@ -133,6 +140,9 @@ def _manifest(fields: dict[str, object]) -> Manifest:
         members=_members(_object(fields["files"])),
         mac=_text(fields["mac"], r"[0-9a-f]{64}"),
     )
+    if _number(fields["version"], VERSION) != found.version:
+        raise ValueError("it has another version than its files need")
+    return found
 
 
 def _members(files: dict[str, object]) -> tuple[Member, ...]:

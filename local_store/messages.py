@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from local_store import rows
+from local_store.damage import reading
 from local_store.database import Database
 from local_store.errors import NotFound
 from local_store.types import Message
@@ -17,6 +18,7 @@ PATH_TO_ROOT = f"""
         SELECT id, parent_id, 0 FROM message WHERE id = :leaf AND session_id = :session
         UNION ALL
         SELECT up.id, up.parent_id, branch.depth + 1 FROM message up JOIN branch ON up.id = branch.parent_id
+        WHERE branch.depth + 1 < :limit
     )
     SELECT {rows.MESSAGE} FROM branch JOIN message m ON m.id = branch.id {rows.BESIDE_MESSAGE}
     ORDER BY branch.depth DESC
@@ -32,6 +34,7 @@ NEWEST_LEAF_BELOW = """
     SELECT id FROM descent WHERE id IS NOT NULL ORDER BY depth DESC LIMIT 1
 """
 PROMPTS_READ_PER_WANTED = 4
+LONGEST_BRANCH = 1 << 62
 
 
 class Messages:
@@ -42,21 +45,33 @@ class Messages:
 
     async def path(self, session_id: str, leaf_id: str | None = None) -> list[Message]:
         """Return the branch that ends in `leaf_id` (default: the active one), root first. Raises NotFound."""
+        return await self.window(session_id, leaf_id, LONGEST_BRANCH)
+
+    async def window(self, session_id: str, leaf_id: str | None = None, limit: int = 50) -> list[Message]:
+        """Return the last messages of that branch, root first; it costs the same in a branch of any length.
+
+        What comes before is the window that ends in the `parent_id` of its first message. Raises NotFound.
+        """
 
         def operation(connection: Connection) -> list[Message]:
             leaf = leaf_id or rows.session_by_id(connection, session_id).active_leaf
             if leaf is None:
                 return []
-            found = connection.execute(PATH_TO_ROOT, {"leaf": leaf, "session": session_id}).fetchall()
+            wanted = {"leaf": leaf, "session": session_id, "limit": limit}
+            found = connection.execute(PATH_TO_ROOT, wanted).fetchall()
             if not found:
                 raise NotFound(f"there is no message {leaf!r} in session {session_id!r}")
-            return [rows.message(row) for row in found]
+            return rows.messages(connection, found)
 
-        return await self._database.read(operation)
+        return await reading(self._database, operation, lambda around: around.window(session_id, leaf_id, limit))
 
     async def get(self, message_id: str) -> Message:
         """Return that message. Raises NotFound."""
-        return await self._database.read(lambda connection: rows.message_by_id(connection, message_id))
+
+        def operation(connection: Connection) -> Message:
+            return rows.message_by_id(connection, message_id)
+
+        return await reading(self._database, operation, lambda around: around.message(message_id))
 
     async def all(self, session_id: str) -> list[Message]:
         """Return every message of all branches, oldest first. Raises NotFound."""
@@ -64,9 +79,9 @@ class Messages:
         def operation(connection: Connection) -> list[Message]:
             rows.session_by_id(connection, session_id)
             found = connection.execute(f"{rows.MESSAGES} WHERE m.session_id = ? ORDER BY m.seq", [session_id])
-            return [rows.message(row) for row in found]
+            return rows.messages(connection, found)
 
-        return await self._database.read(operation)
+        return await reading(self._database, operation, lambda around: around.all(session_id))
 
     async def siblings(self, message_id: str) -> list[Message]:
         """Return the alternatives at this place of the tree, oldest first, itself included. Raises NotFound."""
@@ -77,7 +92,7 @@ class Messages:
                 f"{rows.MESSAGES} WHERE m.session_id = ? AND m.parent_id IS ? ORDER BY m.seq",
                 [this.session_id, this.parent_id],
             )
-            return [rows.message(row) for row in found]
+            return rows.messages(connection, found)
 
         return await self._database.read(operation)
 

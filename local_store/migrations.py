@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from local_store import engine, schema
+from local_store import engine, schema, search_schema
 from local_store.errors import Damaged, SchemaTooNew
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
     from sqlite_utils.migrations import Migrations
 
-SCHEMA = 3
+SCHEMA = 4
 APPLICATION_ID = 0x534F5048
 
 
@@ -79,6 +79,13 @@ def _migrations(store_id: str) -> Migrations:
     @steps()
     def m003_audit(database: Database) -> None:
         for statement in _statements(schema.ORGANISING + schema.AUDIT):
+            database.execute(statement)
+
+    @steps()
+    def m004_records(database: Database) -> None:
+        for statement in _statements(schema.ATTACHMENTS + schema.ORGANISED_BY_HAND + schema.MEANING + schema.RECORDS):
+            database.execute(statement)
+        for statement in _statements(search_schema.SEARCH):
             database.execute(statement)
 
     return steps

@@ -32,6 +32,12 @@ class Presence:
                 self.end()
                 raise
 
+    def move(self, path: Path, timeout: float) -> None:
+        """Share the lock at another place from now on. Raises StoreBusy, StoreError."""
+        other = Presence(path, timeout)
+        self.end()
+        self._path, self._descriptor = path, other._descriptor
+
     def _is_current(self, descriptor: int) -> bool:
         """False when the store was put aside, lock and all, while its lock was waited for: a backup took its place."""
         try:

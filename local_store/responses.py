@@ -19,17 +19,25 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 MOST = 1000
+MOST_CHARACTERS = 10_000_000
 # The age of a text counts from when a model gave it, not from when it was last given again.
 FIND = """
     SELECT m.text, m.provider, m.model, ifnull(m.cached_at, m.finished_at) AS at, m.id
     FROM response r JOIN message m ON m.id = r.message_id
     WHERE r.key = ? AND m.status = 'complete' AND m.text <> '' AND at BETWEEN ? AND ?
 """
-FORGET_OLDEST = "DELETE FROM response WHERE seq <= (SELECT seq FROM response ORDER BY seq DESC LIMIT 1 OFFSET ?)"
+FORGET_OLDEST = """
+    DELETE FROM response WHERE seq <= (
+        SELECT max(seq) FROM (
+            SELECT seq, row_number() OVER newest AS number, sum(characters) OVER newest AS size FROM response
+            WINDOW newest AS (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)
+        ) WHERE number > ? OR size > ?
+    )
+"""
 
 
 class Responses:
-    """At most a thousand remembered answers; the oldest make room."""
+    """At most so many remembered answers with so much text together; the oldest make room."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -45,16 +53,22 @@ class Responses:
 
         return await self._database.read(operation)
 
-    async def remember(self, key: str, message_id: str) -> None:
-        """Point `key` to a complete answer, in place of an earlier one. Raises NotFound, WrongState."""
-        name = storable(key)
+    async def remember(self, key: str, message_id: str, *, most: int = MOST, characters: int = MOST_CHARACTERS) -> None:
+        """Point `key` to a complete answer, in place of an earlier one. Raises NotFound, WrongState.
+
+        At most so many answers are remembered, with so many characters together; one that is longer is not.
+        """
+        name, limits = storable(key), [most, characters]
 
         def operation(connection: Connection) -> None:
             message = rows.message_by_id(connection, message_id)
             if message.role != "assistant" or message.status != "complete":
                 raise WrongState(f"message {message_id!r} is not a complete answer")
-            connection.execute("INSERT OR REPLACE INTO response (key, message_id) VALUES (?, ?)", [name, message_id])
-            connection.execute(FORGET_OLDEST, [MOST])
+            connection.execute(
+                "INSERT OR REPLACE INTO response (key, message_id, characters) VALUES (?, ?, ?)",
+                [name, message_id, len(message.text)],
+            )
+            connection.execute(FORGET_OLDEST, limits)
 
         await self._database.write(operation)
 

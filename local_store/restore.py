@@ -7,14 +7,28 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from local_store import archive, backup, engine, files, header, keyfile, manifest, migrations, snapshot, swap
+from local_store import (
+    archive,
+    backup,
+    blob_archive,
+    engine,
+    files,
+    head,
+    header,
+    keyfile,
+    manifest,
+    migrations,
+    snapshot,
+    swap,
+)
 from local_store.archive import Archive
 from local_store.backup import BackupInfo
+from local_store.blob_archive import Listed
 from local_store.errors import KeysTampered, Locked, SchemaTooNew, StoreBusy, StoreError, WrongKey
 from local_store.keyfile import Keys
 from local_store.keys import Credentials, open_keys
@@ -37,6 +51,8 @@ class Verified:
     opened_by: SlotKind
     own_keys: bool
     """False when only the key file of the present store opened it: without that one it is lost."""
+    attachments_lost: int = 0
+    """Attachments that were missing or damaged already when it was made; all else is whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,8 @@ class Restored:
     """Where the store is that was here before; None when there was none."""
     waiting: int
     """Questions in its outbox: they wait again, also those that were answered since."""
+    attachments_lost: int = 0
+    """Attachments that were missing or damaged already when it was made; all else is whole."""
 
 
 async def verify_backup(
@@ -91,8 +109,8 @@ async def restore_backup(
 def _verify(path: Path, paths: StorePaths, given: Credentials, policy: KeyPolicy, steps: Steps) -> Verified:
     with archive.opened(path) as found, _scratch(paths.root.parent) as folder:
         keys, own = _unpack(found, path, folder, paths, given, policy, steps, own_first=True)
-        _examine(found, path, folder, keys, steps)
-        return Verified(backup.describe(path, found.manifest), keys.unlocked_by, own)
+        lost = _examine(found, path, folder, keys, steps, keep=False)
+        return Verified(backup.describe(path, found.manifest), keys.unlocked_by, own, lost)
 
 
 def _restore(
@@ -100,22 +118,24 @@ def _restore(
 ) -> Restored:
     root = paths.root.resolve()
     with files.typed_errors(root):
-        root.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(root.parent)
     with swap.restoring(root), archive.opened(path) as found:
-        with _alone(paths):
+        with alone(paths):
             pass  # said now rather than after minutes of reading
         fresh = swap.prepare(root)
         try:
             keys, own = _unpack(found, path, fresh, paths, given, policy, steps, own_first=False)
-            _examine(found, path, fresh, keys, steps)
+            lost = _examine(found, path, fresh, keys, steps, keep=True)
             _write_keys(fresh, keys)
-            with _alone(paths):
+            vouched = head.adopt(StorePaths(fresh, paths.device_dir), paths, keys)
+            with alone(paths):
                 aside = swap.put_in_place(fresh, root, exchange)
+            head.settle(paths, keys, vouched)
         except BaseException:
             _discard(fresh)
             raise
         waiting = found.manifest.counts.get("outbox", 0)
-        return Restored(backup.describe(path, found.manifest), keys.unlocked_by, own, aside, waiting)
+        return Restored(backup.describe(path, found.manifest), keys.unlocked_by, own, aside, waiting, lost)
 
 
 def _discard(fresh: Path) -> None:
@@ -125,7 +145,7 @@ def _discard(fresh: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(paths: StorePaths) -> Iterator[None]:
+def alone(paths: StorePaths) -> Iterator[None]:
     """Keep everybody from opening the store. Raises StoreBusy while somebody has it open."""
     if not paths.run.is_dir():
         yield
@@ -231,8 +251,11 @@ def _write_keys(fresh: Path, keys: Keys) -> None:
     files.sync_folder(inside.run)
 
 
-def _examine(found: Archive, path: Path, folder: Path, keys: Keys, steps: Steps) -> None:
-    """Read the database to its end. Raises BadBackup when it is not what the manifest says."""
+def _examine(found: Archive, path: Path, folder: Path, keys: Keys, steps: Steps, *, keep: bool) -> int:
+    """Read the database and the attachments to their end, and write these when they are to be kept.
+
+    Returns how many attachments are lost. Raises BadBackup when anything is not what the manifest says.
+    """
     described = found.manifest
     inside = StorePaths(folder, folder)
     with contextlib.closing(snapshot.open_database(inside.database, keys.database_keys())) as connection:
@@ -242,6 +265,7 @@ def _examine(found: Archive, path: Path, folder: Path, keys: Keys, steps: Steps)
                 owner = connection.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()
                 schema = connection.execute("PRAGMA user_version").fetchone()[0]
                 counts = snapshot.count_rows(connection)
+                listed = blob_archive.listed(connection)
         except StoreError as error:
             raise bad(path, error.message) from error
     if owner != (described.store_id,) or schema != described.schema:
@@ -251,7 +275,17 @@ def _examine(found: Archive, path: Path, folder: Path, keys: Keys, steps: Steps)
         name = min(wrong)
         said, there = described.counts.get(name), counts.get(name)
         raise bad(path, f"it should have {said} rows in {name!r} and has {there}")
+    lost = _unpack_attachments(found, path, inside.blobs if keep else None, listed, steps)
     steps.reach(steps.total)
+    return lost
+
+
+def _unpack_attachments(found: Archive, path: Path, folder: Path | None, listed: Sequence[Listed], steps: Steps) -> int:
+    if not found.has(manifest.BLOBS):
+        return len(listed)
+    blocks = found.blocks(manifest.BLOBS, steps)
+    unpacked = blob_archive.unpack(blocks, listed, found.manifest.made_at, path, folder, steps)
+    return unpacked.missing + unpacked.damaged
 
 
 def _complaints(connection: Connection) -> list[str]:

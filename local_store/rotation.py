@@ -26,6 +26,7 @@ from local_store.engine import Opener
 from local_store.errors import Damaged, StoreBusy, StoreError
 from local_store.keyfile import Keys
 from local_store.presence import Presence
+from local_store.side import Sides
 from local_store.types import Rotation, StorePaths
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ class Cancelled(Exception):
 class Rotator:
     """Exchanges the keys of one open store."""
 
-    def __init__(self, paths: StorePaths, database: Database, keys: Keys, presence: Presence) -> None:
+    def __init__(self, paths: StorePaths, database: Database, keys: Keys, presence: Presence, sides: Sides) -> None:
         self._paths, self._database, self._keys, self._presence = paths, database, keys, presence
+        self._sides = sides
 
     async def rotate(self, progress: Progress | None = None) -> Rotation:
         """Exchange the keys and return what was done. Cancelling it before the exchange leaves all as it was.
@@ -68,6 +70,7 @@ class Rotator:
             if not running.cancelled():
                 running.exception()
             raise
+        await self._sides.rotate()
         size = await asyncio.to_thread(lambda: self._paths.database.stat().st_size)
         return Rotation(self._keys.epoch, size)
 
@@ -75,7 +78,7 @@ class Rotator:
         last.close()
         with files.exclusive(self._paths.creation_lock), self._presence.alone(), files.typed_errors(old.path):
             discard_copy(self._paths)
-            _leave_the_log(old)
+            leave_the_log(old)
             _refuse_damage(old)
             new = Opener(old.path, self._keys.begin_exchange(old.key))
             try:
@@ -127,7 +130,7 @@ def discard_copy(paths: StorePaths) -> None:
             path.unlink(missing_ok=True)
 
 
-def _leave_the_log(opener: Opener) -> None:
+def leave_the_log(opener: Opener) -> None:
     """Bring the log into the file and do without it; the engine refuses that while any other connection is open.
 
     On a connection of its own: one that read before goes on with what it read, past what others wrote since.

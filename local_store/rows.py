@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from local_store.errors import NotFound
-from local_store.types import Letter, Message, Session, Usage
+from local_store.types import Blob, Letter, Message, Part, Session, Usage
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-SESSION = "id, title, created_at, updated_at, message_count, active_leaf"
+SESSION = """
+    id, title, created_at, updated_at, message_count, active_leaf, pinned, archived, folder,
+    (SELECT group_concat(name, char(31)) FROM tag WHERE tag.session_id = session.id), persona
+"""
+PINNED = 6
 MESSAGE = """
     m.id, m.session_id, m.parent_id, m.role, m.text, m.reasoning, m.status, m.provider, m.model, m.request_id,
     m.finish_reason, m.error, m.created_at, m.finished_at,
     u.prompt_tokens, u.completion_tokens, u.reasoning_tokens, u.cached_tokens, u.cost_usd,
-    q.state, m.continues, m.cached_at, begun.provider
+    q.state, m.continues, m.cached_at, begun.provider, m.persona,
+    m.has_parts
 """
 BESIDE_MESSAGE = """
     LEFT JOIN usage u ON u.message_id = m.id LEFT JOIN outbox q ON q.answer_id = m.id
@@ -23,6 +30,8 @@ BESIDE_MESSAGE = """
 """
 MESSAGES = f"SELECT {MESSAGE} FROM message m {BESIDE_MESSAGE}"
 USAGE = slice(14, 19)
+PART = "p.message_id, p.kind, p.name, p.call_id, p.text, p.status, b.id, b.size, b.media_type"
+PARTS = f"SELECT {PART} FROM part p LEFT JOIN blob b ON b.id = p.blob_id"
 LETTERS = """
     SELECT q.answer_id, q.session_id, question.id, question.text, q.provider, q.model, q.state, q.attempts, q.error,
            q.created_at, q.retry_at
@@ -33,14 +42,46 @@ LETTERS = """
 
 def session(row: tuple[Any, ...]) -> Session:
     """Return the session in a row of the SESSION columns."""
-    return Session(*row)
+    pinned, archived, folder, tags, persona = row[PINNED:]
+    names = () if tags is None else tuple(tags.split("\x1f"))
+    values = (*row[:PINNED], bool(pinned), bool(archived), folder, names, persona)
+    return Session(*values)
 
 
-def message(row: tuple[Any, ...]) -> Message:
-    """Return the message in a row of the MESSAGE columns."""
+def message(row: tuple[Any, ...], parts: tuple[Part, ...] = ()) -> Message:
+    """Return the message in a row of the MESSAGE columns, of which the last only says that it has parts."""
     usage = row[USAGE]
-    values = (*row[: USAGE.start], None if usage[0] is None else Usage(*usage), *row[USAGE.stop :])
+    used = None if usage[0] is None else Usage(*usage)
+    values: list[Any] = [*row[: USAGE.start], used, *row[USAGE.stop : -1], parts]
     return Message(*values)
+
+
+def messages(connection: Connection, found: Iterable[tuple[Any, ...]]) -> list[Message]:
+    """Return the messages in these rows with their parts, which cost nothing where there are none."""
+    told = list(found)
+    parts = parts_of(connection, [row[0] for row in told if row[-1]])
+    return [message(row, parts.get(row[0], ())) for row in told]
+
+
+def parts_of(connection: Connection, message_ids: Sequence[str]) -> dict[str, tuple[Part, ...]]:
+    """Return the parts of those of these messages that have any, in their order."""
+    if not message_ids:
+        return {}
+    found = connection.execute(
+        f"{PARTS} WHERE p.message_id IN (SELECT value FROM json_each(?)) ORDER BY p.message_id, p.position",
+        [json.dumps(message_ids)],
+    )
+    parts: dict[str, list[Part]] = {}
+    for message_id, *values in found:
+        parts.setdefault(message_id, []).append(part(values))
+    return {message_id: tuple(each) for message_id, each in parts.items()}
+
+
+def part(values: Sequence[Any]) -> Part:
+    """Return the part in a row of the PART columns after the first."""
+    kind, name, call_id, text, status, blob_id, size, media_type = values
+    blob = None if blob_id is None else Blob(blob_id, size, media_type)
+    return Part(kind, name, call_id, text, status, blob)
 
 
 def letter(row: tuple[Any, ...]) -> Letter:
@@ -61,7 +102,7 @@ def message_by_id(connection: Connection, message_id: str) -> Message:
     row = connection.execute(f"{MESSAGES} WHERE m.id = ?", [message_id]).fetchone()
     if row is None:
         raise NotFound(f"there is no message {message_id!r}")
-    return message(row)
+    return messages(connection, [row])[0]
 
 
 def letter_by_id(connection: Connection, letter_id: str) -> Letter:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
 from local_store import rows
+from local_store.damage import reading
 from local_store.database import Database
 from local_store.errors import NotFound
 from local_store.ids import new_id, now_ms
-from local_store.text import storable
+from local_store.text import storable, storable_or_none, title_key
 from local_store.types import Session
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
 NEWEST_FIRST = "ORDER BY updated_at DESC, seq DESC"
+AS_LISTED = "ORDER BY pinned DESC, updated_at DESC, seq DESC"
+FOLDERS = "SELECT DISTINCT folder FROM session WHERE folder <> ''"
+TAGS = "SELECT DISTINCT name FROM tag"
 
 
-def title_key(title: str) -> str:
-    """Return `title` as it is compared in searches: without case and accents."""
-    decomposed = unicodedata.normalize("NFKD", title.casefold())
-    return "".join(character for character in decomposed if not unicodedata.combining(character))
+def spelled(connection: Connection, names: str, wanted: str) -> str:
+    """Return the name among those that the statement finds which differs from `wanted` only in case and accents."""
+    found = [str(name) for (name,) in connection.execute(names)]
+    if wanted in found:
+        return wanted
+    return next((name for name in found if title_key(name) == title_key(wanted)), wanted)
 
 
 def touch(connection: Connection, session_id: str) -> None:
@@ -52,14 +57,30 @@ class Sessions:
 
         return await self._database.write(operation)
 
-    async def list(self, limit: int = 200) -> list[Session]:
-        """Return the sessions, the most recently used first."""
+    async def list(
+        self, limit: int = 200, *, folder: str | None = None, tag: str | None = None, archived: bool = False
+    ) -> list[Session]:
+        """Return the sessions, pinned ones first, then the most recently used; or those that are archived.
+
+        `folder` and `tag` leave only what is in that folder and has that tag, in any spelling.
+        """
+        wanted_folder, wanted_tag = storable_or_none(folder), storable_or_none(tag)
 
         def operation(connection: Connection) -> list[Session]:
-            found = connection.execute(f"SELECT {rows.SESSION} FROM session {NEWEST_FIRST} LIMIT ?", [limit])
-            return [rows.session(row) for row in found]
+            # With the plus the sessions of a tag are found by the tag, and not by reading the whole list.
+            conditions, values = [f"{'' if wanted_tag is None else '+'}archived = ?"], list[object]([int(archived)])
+            if wanted_folder is not None:
+                conditions.append("folder <> '' AND folder = ?")
+                values.append(spelled(connection, FOLDERS, wanted_folder))
+            if wanted_tag is not None:
+                conditions.append("id IN (SELECT session_id FROM tag WHERE name = ?)")
+                values.append(spelled(connection, TAGS, wanted_tag))
+            statement = f"SELECT {rows.SESSION} FROM session WHERE {' AND '.join(conditions)} {AS_LISTED} LIMIT ?"
+            return [rows.session(row) for row in connection.execute(statement, [*values, limit])]
 
-        return await self._database.read(operation)
+        if folder is not None or tag is not None:
+            return await self._database.read(operation)
+        return await reading(self._database, operation, lambda around: around.sessions(limit, archived=archived))
 
     async def get(self, session_id: str) -> Session:
         """Return the session with that id, or with the one id that starts so. Raises NotFound."""
@@ -67,7 +88,7 @@ class Sessions:
 
         def operation(connection: Connection) -> Session:
             found = connection.execute(
-                f"SELECT {rows.SESSION} FROM session WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2", [wanted]
+                f"SELECT {rows.SESSION} FROM session WHERE id >= ?1 AND id < ?1 || '~' LIMIT 2", [wanted]
             ).fetchall()
             if wanted and len(found) == 1:
                 return rows.session(found[0])
@@ -75,12 +96,19 @@ class Sessions:
                 raise NotFound(f"more than one session starts with {session_id!r}", hint="Give more of its id.")
             raise NotFound(f"there is no session {session_id!r}")
 
-        return await self._database.read(operation)
+        return await reading(self._database, operation, lambda around: around.session(wanted))
 
     async def latest(self) -> Session | None:
-        """Return the most recently used session, or None in an empty store."""
-        found = await self.list(1)
-        return found[0] if found else None
+        """Return the most recently used session that is not archived, or None where there is none."""
+
+        def operation(connection: Connection) -> Session | None:
+            # The plus keeps the planner with the index by time: the other one would have to be sorted.
+            found = connection.execute(
+                f"SELECT {rows.SESSION} FROM session WHERE +archived = 0 {NEWEST_FIRST} LIMIT 1"
+            ).fetchone()
+            return None if found is None else rows.session(found)
+
+        return await reading(self._database, operation, lambda around: next(iter(around.sessions(1)), None))
 
     async def rename(self, session_id: str, title: str) -> Session:
         """Return the session with its new title. Raises NotFound."""

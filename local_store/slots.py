@@ -218,7 +218,7 @@ def _challenge(header: Header, slot_id: str, salt: bytes, blob: bytes) -> bytes:
 def make_device(header: Header, master: bytes, folder: Path) -> Slot:
     """Return a slot whose secret is a new file in `folder`; another store's device key there is left alone."""
     with files.typed_errors(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.make_folder(folder)
         name = f"device-{header.id}.key" if (folder / "device.key").exists() else "device.key"
     secret = crypto.random_key()
     files.write_private(folder / name, secret.hex().encode() + b"\n")

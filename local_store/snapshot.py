@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from local_store import engine, files
+from local_store import blob_archive, engine, files
+from local_store.blob_archive import Listed
 from local_store.errors import Damaged, StoreFull
 from local_store.steps import Steps
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 OVERHEAD: Final = 1 << 20
 
 
-def take(connection: Connection, database: Path, snapshot: Path, file: Path, steps: Steps) -> None:
-    """Write the present state to the new file `snapshot`; `file` is where it will be packed. Raises StoreError."""
+def take(connection: Connection, database: Path, snapshot: Path, file: Path, steps: Steps, *, beside: int = 0) -> None:
+    """Write the present state to the new file `snapshot`; `file` is where it will be packed. Raises StoreError.
+
+    `beside` is how many bytes more will be packed with it.
+    """
     files.create_private(snapshot)
     with engine.engine_errors(database):
         # The connection refuses to write, which the engine takes to mean the copy too.
@@ -29,13 +33,14 @@ def take(connection: Connection, database: Path, snapshot: Path, file: Path, ste
             for name in ("page_count", "cipher_page_size", "freelist_count")
         )
         needed = (pages - free) * size
-        _require_room(snapshot, needed * 2 if _same_disk(snapshot, file) else needed)
-        _require_room(file, needed)
-        steps.total = 2 * needed
+        _require_room(snapshot, needed * 2 + beside if _same_disk(snapshot, file) else needed)
+        _require_room(file, needed + beside)
+        steps.total = 2 * needed + beside
         with steps.engine(connection, lambda: snapshot.stat().st_size):
             connection.execute("VACUUM INTO ?", [str(snapshot)])
+            engine.refuse_zeros(connection)
     written = snapshot.stat().st_size
-    steps.total = 2 * written
+    steps.total = 2 * written + beside
     steps.reach(written)
 
 
@@ -51,12 +56,13 @@ def _require_room(path: Path, needed: int) -> None:
         raise StoreFull(message, path=path.parent, hint="Free some space, or name a folder on another disk.")
 
 
-def examine(snapshot: Path, keys: Sequence[bytes]) -> tuple[int, dict[str, int]]:
-    """Return the schema and the number of rows in each table, after reading every page once."""
+def examine(snapshot: Path, keys: Sequence[bytes]) -> tuple[int, dict[str, int], list[Listed]]:
+    """Return the schema, the number of rows in each table and the large attachments, after reading every page once."""
     with contextlib.closing(open_database(snapshot, keys)) as connection, engine.engine_errors(snapshot):
         if found := connection.execute("PRAGMA cipher_integrity_check").fetchall():
             raise Damaged(f"the copy is not whole: {found[0][0]}", path=snapshot, hint="Check the disk: sophia doctor.")
-        return int(connection.execute("PRAGMA user_version").fetchone()[0]), count_rows(connection)
+        schema = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        return schema, count_rows(connection), blob_archive.listed(connection)
 
 
 def open_database(path: Path, keys: Sequence[bytes]) -> Connection:

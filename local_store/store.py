@@ -3,59 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from local_store import engine, files, rotation, swap
+from local_store import readonly
+from local_store.analytics import Analytics
 from local_store.audit import Audit
 from local_store.check import Checkup
 from local_store.database import Database
 from local_store.drafts import Drafts
-from local_store.errors import Damaged, NotFound
-from local_store.instance import Instance
-from local_store.keys import Credentials, Keys, open_keys
+from local_store.engine import BUSY_S
+from local_store.head import Pulse, raise_generation
+from local_store.keys import Credentials
 from local_store.keyslots import KeySlots
+from local_store.memories import Memories
 from local_store.messages import Messages
-from local_store.migrations import migrate
+from local_store.opening import Opened, open_typed, open_writable
+from local_store.organising import Organising
 from local_store.outbox import Outbox
-from local_store.presence import Presence
+from local_store.parts import Parts
 from local_store.responses import Responses
 from local_store.rotation import Rotator
+from local_store.runs import Runs
 from local_store.search import Search
 from local_store.secrets import Secrets
 from local_store.sessions import Sessions
+from local_store.setting_history import SettingHistory
+from local_store.side import Sides
 from local_store.turns import Turns
-from local_store.types import CheckResult, KeyPolicy, SlotKind, StorePaths
+from local_store.types import CheckResult, KeyPolicy, RolledBack, SlotKind, StorePaths
 from local_store.usage import UsageLedger
+from local_store.watch import Watch
 
 if TYPE_CHECKING:
-    from sqlite3 import Connection
-
     from local_store.backup import Backups
+    from local_store.blobs import Blobs
     from local_store.bulk import Bulk
+    from local_store.metrics import Metrics
+    from local_store.purge import Purger
+    from local_store.repair import Repairer
+    from local_store.vectors import Vectors
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    keys: Keys
-    opener: engine.Opener
-    connection: Connection
-    instance: Instance
-    presence: Presence
-    created: bool
+NEWEST = "the newest there was"
 
 
 class Store:
     """An unlocked store. Use it from the event loop it was opened in, and close it."""
 
-    def __init__(self, paths: StorePaths, opened: _Opened) -> None:
-        self._database = Database(opened.opener, opened.connection)
+    def __init__(self, paths: StorePaths, opened: Opened) -> None:
+        self._pulse = Pulse(opened.heads, silent=opened.rolled_back is not None, then=opened.ballast.ensure)
+        self._database = Database(
+            opened.opener, opened.connection, pulse=self._pulse, ballast=opened.ballast, refusal=opened.refusal
+        )
         self._keys = opened.keys
-        self._instance = opened.instance
-        self._presence = opened.presence
+        self._opened, self._refusal = opened, opened.refusal
+        self._instance, self._presence = opened.instance, opened.presence
+        self.rolled_back = opened.rolled_back
+        """How this is not the newest state there was of the store; None when it is, or once that was accepted."""
         self.paths = paths
         self.created = opened.created
         """True when this open made the store."""
@@ -63,15 +68,23 @@ class Store:
         self.sessions = Sessions(self._database)
         self.turns = Turns(self._database, opened.instance)
         self.messages = Messages(self._database)
+        self.parts = Parts(self._database)
         self.outbox = Outbox(self._database, opened.instance)
         self.responses = Responses(self._database)
         self.secrets = Secrets(self._database)
-        self.search = Search(self._database)
-        self.drafts = Drafts(self._database)
+        self.search = Search(self._database, opened.instance)
+        self.drafts = Drafts(self._database, opened.instance)
+        self.organising = Organising(self._database)
+        self.watch = Watch(self._database, opened.instance)
         self.usage = UsageLedger(self._database)
+        self.runs = Runs(self._database)
+        self.memories = Memories(self._database)
+        self.analytics = Analytics(self._database)
+        self.setting_history = SettingHistory(self._database)
         self.audit = Audit(self._database, opened.keys, paths)
         self._checkup = Checkup(paths, self._database, opened.keys, opened.instance, self.audit)
-        rotator = Rotator(paths, self._database, opened.keys, opened.presence)
+        self.sides = Sides(paths, self._database)
+        rotator = Rotator(paths, self._database, opened.keys, opened.presence, self.sides)
         self.keys = KeySlots(opened.keys, rotator, self.audit)
 
     @cached_property
@@ -79,7 +92,28 @@ class Store:
         """Imports, and the reading side of exports; loaded when it is first used."""
         from local_store.bulk import Bulk
 
-        return Bulk(self._database, self.paths.run)
+        return Bulk(self._database, self.paths.run, self.blobs, self.search.indexing)
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """Attachments; loaded when it is first used."""
+        from local_store.blobs import Blobs
+
+        return Blobs(self._database, self.paths)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """What messages are about, as vectors; loaded when it is first used."""
+        from local_store.vectors import Vectors
+
+        return Vectors(self._database)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Samples of metrics, in a file of their own; loaded when it is first used."""
+        from local_store.metrics import Metrics
+
+        return Metrics(self.sides)
 
     @cached_property
     def backups(self) -> Backups:
@@ -88,18 +122,86 @@ class Store:
 
         return Backups(self.paths, self._database, self._keys)
 
+    @cached_property
+    def purge(self) -> Purger:
+        """Removes sessions for good; loaded when it is first used."""
+        from local_store.purge import Purger
+
+        return Purger(self.paths, self._database, self._keys, self._opened.presence, self.audit, self.blobs)
+
+    @cached_property
+    def repairs(self) -> Repairer:
+        """Puts right what can be; loaded when it is first used."""
+        from local_store.repair import Repairer
+
+        return Repairer(self._database, self.turns, self.search, self.blobs)
+
+    @property
+    def read_only(self) -> str | None:
+        """Why nothing can be written, in a sentence; None where everything can. Writing raises StoreReadOnly."""
+        return None if self._refusal is None else self._refusal.message
+
+    @property
+    def read_only_hint(self) -> str:
+        """What a person can do about `read_only`."""
+        return "" if self._refusal is None else self._refusal.hint
+
+    @property
+    def outdated(self) -> bool:
+        """True when a newer version wrote the store: nothing that happens here lets it be written."""
+        return readonly.is_newer(self._refusal)
+
+    async def retry_writing(self) -> bool:
+        """Say whether the store can be written; one that could not goes on writing if what hindered it has ended.
+
+        Raises StoreBusy.
+        """
+        if self._refusal is not None:
+            if self.outdated:
+                return False
+            opener = await asyncio.to_thread(open_writable, self.paths, self._keys, self._opened.heads)
+            if opener is None:
+                return False
+            await asyncio.to_thread(self._opened.take_root, self.paths, BUSY_S)
+            await self._database.begin_writing(opener)
+            self._refusal = None
+        return True
+
+    @property
+    def on_reserve(self) -> bool:
+        """True while the disk is full and only what must not be lost is written, into the room kept for that."""
+        return self._opened.ballast.spent
+
+    async def accept_state(self, reason: str = "") -> RolledBack | None:
+        """Go on from the state that is here; return what had been wrong with it. Raises StoreError."""
+        found = self.rolled_back
+        if found is None:
+            return None
+        heads = self._opened.heads
+        above = max((each.generation.number for each in await asyncio.to_thread(heads.read)), default=0)
+        head = await self._database.write(lambda connection: raise_generation(connection, above))
+        await asyncio.to_thread(lambda: heads.write(head, instead=True))
+        self.rolled_back, self._pulse.silent = None, False
+        await self.audit.append("store.accepted", found.kind, {"found": found.detail, "reason": reason[:1000]})
+        await self.audit.accept(reason or "the state of the store was accepted")
+        return found
+
     async def check(self, full: bool = False) -> list[CheckResult]:
         """Return what is sound and what is not; `full` reads every page and takes seconds per gigabyte."""
-        return await self._checkup.run(full=full)
+        found = self.rolled_back
+        state = CheckResult("state", found is None, *((found.detail, found.hint) if found else (NEWEST,)))
+        return [*await self._checkup.run(full=full), *await self.sides.check(), state]
 
     async def close(self) -> None:
         """Write what waits, close every connection, forget the key. May be called twice."""
         try:
-            await self._database.close()
+            try:
+                await self.search.close()
+                await self.sides.close()
+            finally:
+                await self._database.close()
         finally:
-            self._keys.forget()
-            self._instance.end()
-            self._presence.end()
+            self._opened.release()
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,7 +212,7 @@ class Store:
 
 async def open_unlocked(paths: StorePaths, given: Credentials, policy: KeyPolicy, *, create: bool) -> Store:
     """Return the open store; see `local_store.open_store` for the errors."""
-    opening = asyncio.ensure_future(asyncio.to_thread(_open_typed, paths, given, policy, create=create))
+    opening = asyncio.ensure_future(asyncio.to_thread(open_typed, paths, given, policy, create=create))
     try:
         return Store(paths, await asyncio.shield(opening))
     except asyncio.CancelledError:
@@ -118,81 +220,6 @@ async def open_unlocked(paths: StorePaths, given: Credentials, policy: KeyPolicy
         raise
 
 
-def _abandon(opening: asyncio.Future[_Opened]) -> None:
+def _abandon(opening: asyncio.Future[Opened]) -> None:
     if not opening.cancelled() and opening.exception() is None:
-        opened = opening.result()
-        opened.connection.close()
-        opened.keys.forget()
-        opened.instance.end()
-        opened.presence.end()
-
-
-def _open_typed(paths: StorePaths, given: Credentials, policy: KeyPolicy, *, create: bool) -> _Opened:
-    with files.typed_errors(paths.root):
-        return _open(paths, given, policy, create=create)
-
-
-def _open(paths: StorePaths, given: Credentials, policy: KeyPolicy, *, create: bool) -> _Opened:
-    swap.settle(paths.root)
-    if not create and not paths.keys.exists() and not paths.database.exists():
-        raise NotFound(f"there is no store in {str(paths.root)!r}", path=paths.root)
-    files.private_folder(paths.root)
-    files.private_folder(paths.run)
-    presence = Presence(paths.presence_lock, policy.busy_timeout)
-    try:
-        return _open_present(paths, given, policy, presence, create=create)
-    except BaseException:
-        presence.end()
-        raise
-
-
-def _open_present(
-    paths: StorePaths, given: Credentials, policy: KeyPolicy, presence: Presence, *, create: bool
-) -> _Opened:
-    keys = open_keys(paths, given, policy, create=create)
-    files.create_private(paths.database)
-    created = False
-    if _is_empty(paths.database):
-        # Two processes that make the first page at once would each believe in their own salt.
-        with files.exclusive(paths.creation_lock):
-            created = _is_empty(paths.database)
-            opener, connection = _connect(paths, keys)
-    else:
-        opener, connection = _connect(paths, keys)
-    try:
-        return _Opened(keys, opener, connection, Instance(paths.run), presence, created)
-    except BaseException:
-        connection.close()
-        raise
-
-
-def _is_empty(path: Path) -> bool:
-    return path.stat().st_size == 0
-
-
-def _connect(paths: StorePaths, keys: Keys) -> tuple[engine.Opener, Connection]:
-    openers = [engine.Opener(paths.database, key) for key in keys.database_keys()]
-    opener, connection = _with_either_key(openers)
-    try:
-        rotation.settle(paths, keys, openers.index(opener))
-        with engine.engine_errors(paths.database):
-            migrate(connection, paths.database, keys.store_id, before=lambda _: _back_up(paths, opener, keys))
-    except BaseException:
-        connection.close()
-        raise
-    return opener, connection
-
-
-def _back_up(paths: StorePaths, opener: engine.Opener, keys: Keys) -> None:
-    from local_store.backup import before_migration
-
-    before_migration(paths, opener.reader, keys)
-
-
-def _with_either_key(openers: list[engine.Opener]) -> tuple[engine.Opener, Connection]:
-    """Return the first that works: after a change of the key that was cut short, the database may have either."""
-    *first, last = openers
-    for opener in first:
-        with contextlib.suppress(Damaged):
-            return opener, opener.writer()
-    return last, last.writer()
+        opening.result().end()

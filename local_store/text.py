@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 
 def storable(text: str) -> str:
     """Return `text` with lone surrogates replaced by U+FFFD and surrogate pairs joined; all else, NUL too, is kept."""
@@ -15,3 +17,9 @@ def storable(text: str) -> str:
 def storable_or_none(text: str | None) -> str | None:
     """As `storable`, passing None through."""
     return None if text is None else storable(text)
+
+
+def title_key(title: str) -> str:
+    """Return `title` as it is compared in searches: without case and accents."""
+    decomposed = unicodedata.normalize("NFKD", title.casefold())
+    return "".join(character for character in decomposed if not unicodedata.combining(character))

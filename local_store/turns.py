@@ -6,6 +6,7 @@ flush, because rewriting a growing message would cost more with every flush. `fi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from local_store import abandoned, answers, rows
@@ -14,9 +15,10 @@ from local_store.errors import NotFound, WrongState
 from local_store.ids import new_id
 from local_store.instance import Instance
 from local_store.outbox import withdraw
+from local_store.parts import checked, insert
 from local_store.sessions import touch
 from local_store.text import storable, storable_or_none
-from local_store.types import Message, Status, Turn, Usage
+from local_store.types import Message, Part, Status, Turn, Usage
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -37,13 +39,17 @@ class Turns:
         *,
         request_id: str,
         instead_of: str | None = None,
+        persona: str | None = None,
+        parts: Sequence[Part] = (),
     ) -> Turn:
         """Return the stored question under `parent_id` (None: a new root) and its empty answer, now the active branch.
 
-        `instead_of` is an earlier question, which leaves the outbox with this one's coming. Raises NotFound when the
-        session, or the parent in this session, does not exist; WrongState while that other question is being delivered.
+        `instead_of` is an earlier question, which leaves the outbox with this one's coming; `persona` is who will
+        answer, `parts` what is attached to the question. Raises NotFound when the session, the parent in this session
+        or an attachment does not exist; WrongState while that other question is being delivered.
         """
         question_id, answer_id, text = new_id(), new_id(), storable(question)
+        who, attached = storable_or_none(persona), [checked(each) for each in parts]
 
         def operation(connection: Connection) -> Turn:
             rows.session_by_id(connection, session_id)
@@ -52,27 +58,35 @@ class Turns:
             if instead_of is not None:
                 withdraw(connection, self._instance, session_id, instead_of)
             answers.insert(connection, question_id, session_id, parent_id, "user", text, request_id, None)
-            answer = self._insert_answer(connection, answer_id, session_id, question_id, request_id)
+            if attached:
+                insert(connection, question_id, attached)
+            answer = self._insert_answer(connection, answer_id, session_id, question_id, request_id, persona=who)
             return Turn(rows.message_by_id(connection, question_id), answer)
 
         return await self._database.write(operation)
 
     async def begin_answer(
-        self, session_id: str, question_id: str, *, request_id: str, continues: str | None = None
+        self,
+        session_id: str,
+        question_id: str,
+        *,
+        request_id: str,
+        continues: str | None = None,
+        persona: str | None = None,
     ) -> Message:
         """Return one more empty answer to a stored question, now the active branch; its letters leave the outbox.
 
         `continues` is the id of the answer of this session that the new one goes on from. Raises NotFound; WrongState
         while the question is being delivered from the outbox: it would be asked twice.
         """
-        answer_id = new_id()
+        answer_id, who = new_id(), storable_or_none(persona)
 
         def operation(connection: Connection) -> Message:
             answers.require(connection, session_id, question_id)
             if continues is not None:
                 answers.require(connection, session_id, continues)
             withdraw(connection, self._instance, session_id, question_id)
-            return self._insert_answer(connection, answer_id, session_id, question_id, request_id, continues)
+            return self._insert_answer(connection, answer_id, session_id, question_id, request_id, continues, who)
 
         return await self._database.write(operation)
 
@@ -84,10 +98,22 @@ class Turns:
         question_id: str,
         request_id: str,
         continues: str | None = None,
+        persona: str | None = None,
     ) -> Message:
-        owner = self._instance.id
-        answers.insert(connection, answer_id, session_id, question_id, "assistant", "", request_id, owner, continues)
-        connection.execute("UPDATE session SET active_leaf = ? WHERE id = ?", [answer_id, session_id])
+        answers.insert(
+            connection,
+            answer_id,
+            session_id,
+            question_id,
+            "assistant",
+            "",
+            request_id,
+            self._instance.id,
+            continues,
+            persona,
+        )
+        values = [answer_id, persona, session_id]
+        connection.execute("UPDATE session SET active_leaf = ?, persona = ? WHERE id = ?", values)
         touch(connection, session_id)
         return rows.message_by_id(connection, answer_id)
 
@@ -124,7 +150,7 @@ class Turns:
             if added.rowcount != 1:
                 raise NotFound(f"no answer {answer_id!r} is being streamed")
 
-        await self._database.write(operation)
+        await self._database.write(operation, vital=True)
 
     async def finish(
         self,
@@ -167,7 +193,7 @@ class Turns:
                 answers.record_usage(connection, answer_id, session_id, route, usage)
             return _settled(connection, answer_id)
 
-        return await self._database.write(operation)
+        return await self._database.write(operation, vital=True)
 
     async def recover(self) -> int:
         """Turn answers whose process is gone into `interrupted` ones with their journalled text; return how many.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -13,6 +14,8 @@ LetterState = Literal["waiting", "delivering", "dead"]
 AuditFault = Literal[
     "changed", "removed", "reordered", "foreign key", "truncated", "rolled back", "no anchor", "bad anchor", "unguarded"
 ]
+PartKind = Literal["tool_call", "tool_result", "image", "file"]
+PartStatus = Literal["waiting", "running", "complete", "failed", "refused"]
 SlotKind = Literal["keyring", "device", "passphrase", "recovery", "ssh-agent"]
 
 REAL_KEYRINGS: Final = frozenset(
@@ -43,8 +46,32 @@ class StorePaths:
         return self.root / "audit.head"
 
     @property
+    def head(self) -> Path:
+        """The last state of the database that was vouched for, so that an earlier one is found out."""
+        return self.root / "store.head"
+
+    def head_on_device(self, store_id: str) -> Path:
+        """The same once more, apart from the store: an earlier copy of the whole folder is found out too."""
+        return self.device_dir / f"{store_id}.head"
+
+    @property
+    def ballast(self) -> Path:
+        """Room that is kept for the moment when the disk is full."""
+        return self.root / "ballast"
+
+    @property
     def run(self) -> Path:
         return self.root / "run"
+
+    @property
+    def blobs(self) -> Path:
+        """Holds the large attachments, each a sealed file."""
+        return self.root / "blobs"
+
+    @property
+    def blobs_lock(self) -> Path:
+        """Shared by whoever reads the attachments of a snapshot; whoever removes attachments holds it alone."""
+        return self.run / "blobs.lock"
 
     @property
     def creation_lock(self) -> Path:
@@ -88,6 +115,44 @@ class KeyPolicy:
     """Seconds for a signature; the agent may ask a person to confirm it."""
     busy_timeout: float = 20.0
     """Seconds to wait for a process that is exchanging the database."""
+    allow_network_folder: bool = False
+    """Open a store on a network file system all the same."""
+    mounts: Path = Path("/proc/self/mountinfo")
+    """What the system says of its file systems."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The database is not, or not a later form of, the one that was last vouched for."""
+
+    kind: Literal["rolled back", "replaced", "no head"]
+    """An earlier state; another history that begins with an earlier state; nothing is left that could tell."""
+    was_at: int | None
+    """When the state was written that is missing; None when nothing tells."""
+    is_at: int | None
+    """When the last state was written that is here; None for a store that is older than such records."""
+    messages: int
+    """About how many messages are missing, at least."""
+
+    @property
+    def detail(self) -> str:
+        """What is wrong, in a sentence."""
+        if self.kind == "no head":
+            return "the records that tell whether this is the newest state of the store are gone"
+        lost = f"about {self.messages} messages are missing" if self.messages else "what was written since is missing"
+        here = f"its state of {_moment(self.is_at)}" if self.is_at else "an earlier state"
+        if self.kind == "replaced":
+            return f"this store was put back and written to elsewhere; its state of {_moment(self.was_at)} is missing"
+        return f"the store was put back to {here}, and was written until {_moment(self.was_at)}: {lost}"
+
+    @property
+    def hint(self) -> str:
+        """The next step."""
+        return "If you did that yourself, accept it: `sophia store accept`. Else restore the newest backup."
+
+
+def _moment(at: int | None) -> str:
+    return "an unknown time" if at is None else f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +193,86 @@ class Session:
     """All branches together."""
     active_leaf: str | None
     """The last message of the branch being read."""
+    pinned: bool = False
+    """Listed before all others."""
+    archived: bool = False
+    """Listed only when asked for."""
+    folder: str = ""
+    tags: tuple[str, ...] = ()
+    persona: str | None = None
+    """Who answered last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A folder or a tag, and how many sessions that are not archived it holds."""
+
+    name: str
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What was added to an answer that another process streams."""
+
+    message_id: str
+    text: str
+    reasoning: str
+    begun: bool
+    """True when this is all it has so far, rather than more of what was told before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What other processes committed since the last look."""
+
+    sessions: frozenset[str] = frozenset()
+    """Begun, used, renamed, organised; their branch being read may be another one."""
+    deleted: frozenset[str] = frozenset()
+    messages: frozenset[str] = frozenset()
+    """Whose status, or that of a part or letter of theirs, is another one."""
+    letters: bool = False
+    """The outbox changed."""
+    many: bool = False
+    """More than was kept count of: anything may have changed."""
+    growth: tuple[Growth, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.sessions or self.deleted or self.messages or self.letters or self.many or self.growth)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """What stands beyond the messages that somebody knows already."""
+
+    joins: str | None
+    """The known message that `messages` follow; None where they begin at the root."""
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """An attachment's content, without the content."""
+
+    id: str
+    """The same for the same content, and only in this store."""
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that belongs to a message beside its text."""
+
+    kind: PartKind
+    name: str = ""
+    """What the tool or the file is called."""
+    call_id: str | None = None
+    """Which call of a tool it is, so that a result finds its call."""
+    text: str = ""
+    """The arguments of a call, the result as text, or what an image shows."""
+    status: PartStatus = "complete"
+    blob: Blob | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +302,10 @@ class Message:
     """When the text was first given, for an answer that came from the response cache."""
     begun_by: str | None = None
     """The provider of the answer this one goes on from: the text is of both."""
+    persona: str | None = None
+    """Who was to answer; None for questions, and where nobody in particular was."""
+    parts: tuple[Part, ...] = ()
+    """Calls of tools, their results, images and files, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +372,21 @@ class Hit:
     created_at: int
     matches: tuple[tuple[int, int], ...]
     """Where the matches are: (start, end) offsets into `snippet`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found."""
+
+    sessions: tuple[Session, ...] = ()
+    """Those whose titles fit, the best first."""
+    hits: tuple[Hit, ...] = ()
+    pending: int = 0
+    """How many messages, at most, are not indexed yet; of those only the newest were looked through."""
+    complete: bool = True
+    """False when the patience ended before everything was looked at."""
+    ended: bool = False
+    """True when a newer search took its place; then there is nothing in it."""
 
 
 @dataclass(frozen=True, slots=True)

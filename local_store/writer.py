@@ -8,17 +8,22 @@ other, and a burst costs one sync. A caller that stops waiting changes nothing: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from local_store import engine
-from local_store.errors import StoreClosed
+from local_store import engine, files
+from local_store.errors import StoreClosed, StoreError, StoreFull
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from sqlite3 import Connection
+
+    from local_store.ballast import Ballast
+    from local_store.head import Head, Pulse
 
 T = TypeVar("T")
 LARGEST_GROUP = 256
@@ -28,6 +33,8 @@ LARGEST_GROUP = 256
 class _Job:
     operation: Callable[[Connection], Any]
     future: asyncio.Future[Any]
+    vital: bool = False
+    """Worth the room that is kept for when the disk is full."""
     alone: bool = False
     """Not part of any transaction: it takes the connection and gives another opener for the next one."""
 
@@ -43,11 +50,25 @@ class _TransactionLost(Exception):
     """The whole group failed; the cause is the engine's error."""
 
 
+class _CannotVouch(Exception):
+    """The generation could not be raised because a page is damaged; the cause is the engine's error."""
+
+
 class Writer:
     """Runs write operations for one event loop."""
 
-    def __init__(self, opener: engine.Opener, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        opener: engine.Opener,
+        connection: Connection,
+        loop: asyncio.AbstractEventLoop,
+        pulse: Pulse | None = None,
+        ballast: Ballast | None = None,
+    ) -> None:
         self._opener = opener
+        self.pulse, self._ballast = pulse, ballast
+        self._place = files.identity(opener.path)
+        self._log: tuple[int, int] | None = None
         self._connection: Connection | None = connection
         self._loop = loop
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
@@ -58,12 +79,12 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="sophia-store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, operation: Callable[[Connection], T]) -> asyncio.Future[T]:
+    def submit(self, operation: Callable[[Connection], T], *, vital: bool = False) -> asyncio.Future[T]:
         """Queue `operation` and return its result to come. It may run twice, so it must only touch the connection."""
         if self._closed:
             raise StoreClosed("the store is closed", path=self._opener.path)
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Job(operation, future))
+        self._queue.put(_Job(operation, future, vital))
         return future
 
     def exchange(self, work: Callable[[Connection], engine.Opener]) -> asyncio.Future[engine.Opener]:
@@ -86,7 +107,8 @@ class Writer:
         while not ending:
             group, ending = self._take()
             if group:
-                self._settle([self._hand_over(group[0])] if group[0].alone else self._commit(group))
+                self._settle([self._hand_over(group[0])] if group[0].alone else self._serve(group))
+        self._vouch()
         self._drop_connection()
         self._call_loop(self._mark_ended)
 
@@ -109,8 +131,42 @@ class Writer:
                 return group, False
         return group, True
 
+    def _vouch(self) -> None:
+        """Let the heads outside say what the database has come to. It does without when the disk takes no more."""
+        if self.pulse is not None:
+            with contextlib.suppress(StoreError, engine.load().Error):
+                self.pulse.last(self._open_connection)
+
+    def _serve(self, group: list[_Job]) -> list[_Outcome]:
+        """Write the group; on a full disk what is vital of it, into the room kept for that."""
+        if self._ballast is None:
+            return self._commit(group)
+        if not self._ballast.refill():
+            waiting = [_Outcome(job, error=_on_reserve(self._opener.path)) for job in group if not job.vital]
+            group = [job for job in group if job.vital]
+        else:
+            waiting = []
+        outcomes = self._commit(group) if group else []
+        refused = [outcome for outcome in outcomes if outcome.job.vital and _needs_room(outcome.error)]
+        if refused and self._ballast.release():
+            outcomes = [outcome for outcome in outcomes if outcome not in refused]
+            outcomes += self._commit([outcome.job for outcome in refused])
+            self._shorten_log()
+        return [*waiting, *outcomes]
+
+    def _shorten_log(self) -> None:
+        """Bring the log into the database and give its room back; without waiting for who reads it."""
+        with contextlib.suppress(StoreError, engine.load().Error):
+            connection = self._open_connection()
+            connection.execute("PRAGMA busy_timeout=0")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout={int(engine.BUSY_S * 1000)}")
+
     def _commit(self, group: list[_Job]) -> list[_Outcome]:
         try:
+            self._follow()
             connection = self._open_connection()
             connection.execute("BEGIN IMMEDIATE")
         # Whatever it is, the callers must hear of it: a writer that dies here would leave them waiting for ever.
@@ -118,7 +174,11 @@ class Writer:
             return [_Outcome(job, error=self._failed(error)) for job in group]
         try:
             outcomes = [self._attempt(connection, job) for job in group]
+            head = self._beat(connection)
             connection.execute("COMMIT")
+        except _CannotVouch as error:
+            self._roll_back(connection, error.__cause__ or error)
+            return self._commit(group)
         except (_TransactionLost, engine.load().Error) as error:
             cause = error.__cause__ or error
             typed = self._typed(cause)
@@ -127,7 +187,49 @@ class Writer:
                 # One write too many must not take its neighbours down.
                 return [outcome for job in group for outcome in self._commit([job])]
             return [_Outcome(group[0], error=typed)]
+        if not self._arrived(connection):
+            self._drop_connection()
+            return [_Outcome(job, error=files.gone(self._opener.path)) for job in group]
+        if self.pulse is not None:
+            self.pulse.committed(head)
         return outcomes
+
+    def _beat(self, connection: Connection) -> Head | None:
+        try:
+            return None if self.pulse is None else self.pulse.beat(connection)
+        except engine.load().Error as error:
+            if self.pulse is None or not engine.is_poisoned(error):
+                raise
+            # A damaged page keeps it from counting, and must not keep anybody from writing.
+            self.pulse.silent = True
+            raise _CannotVouch from error
+
+    def _follow(self) -> None:
+        """Leave a file that is no longer the one with its name. Raises StoreGone when there is none."""
+        place = files.identity(self._opener.path)
+        if place is None:
+            self._drop_connection()
+            raise files.gone(self._opener.path)
+        if place != self._place:
+            self._drop_connection()
+            self._place = place
+
+    def _arrived(self, connection: Connection) -> bool:
+        """Say whether what was committed is in the files with our names: the engine writes to deleted ones too."""
+        path = self._opener.path
+        log = files.identity(path.with_name(f"{path.name}-wal"))
+        if files.identity(path) != self._place:
+            return False
+        if self._log is None or self._log == log:
+            self._log = log
+            return True
+        # The log was deleted under us. We have it open still, so all of it can go to the database.
+        with contextlib.suppress(engine.load().Error):
+            busy, pages, written = connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+            if not busy and pages == written:
+                self._drop_connection()
+                return True
+        return False
 
     def _hand_over(self, job: _Job) -> _Outcome:
         try:
@@ -144,6 +246,7 @@ class Writer:
         connection.execute("SAVEPOINT operation")
         try:
             value = job.operation(connection)
+            engine.refuse_zeros(connection)
         # Whatever an operation raises belongs to its caller, who gets it through the future.
         except Exception as error:
             if not connection.in_transaction or engine.is_poisoned(error):
@@ -179,10 +282,12 @@ class Writer:
     def _open_connection(self) -> Connection:
         if self._connection is None:
             self._connection = self._opener.writer()
+            self._place = files.identity(self._opener.path)
         return self._connection
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
+        self._log = None
         if connection is not None:
             connection.close()
 
@@ -204,3 +309,12 @@ class Writer:
         except RuntimeError:
             # The loop is closed, so nobody waits for the answer; the write itself is done.
             return
+
+
+def _needs_room(error: BaseException | None) -> bool:
+    return isinstance(error, StoreFull) and not error.too_large
+
+
+def _on_reserve(path: Path) -> StoreFull:
+    hint = "Free at least 32 MB; it goes on by itself then."
+    return StoreFull("the disk is full: only answers that are arriving are still saved", path=path, hint=hint)

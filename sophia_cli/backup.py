@@ -42,7 +42,7 @@ async def make(args: argparse.Namespace, loaded: Loaded, console: Console) -> in
     async with opened(loaded, console, [Notices(console)], create=False) as runtime:
         require_store(runtime)
         backups = _backups_of(runtime)
-        with_progress = _Progress(console, "Backing up")
+        with_progress = MegabytesProgress(console, "Backing up")
         try:
             made = await backups.make(args.to, args.keep, with_progress)
         except CommandError as error:
@@ -59,7 +59,7 @@ async def make(args: argparse.Namespace, loaded: Loaded, console: Console) -> in
 
 async def show_list(args: argparse.Namespace, loaded: Loaded, console: Console) -> int:
     """Lists the backups in a folder; needs no key. Raises Quit."""
-    rows = await _without_opening(loaded, console)[1].rows(args.folder)
+    rows = await without_opening(loaded, console)[1].rows(args.folder)
     if args.json:
         console.out_raw(f"{as_json(rows)}\n")
         return OK
@@ -81,15 +81,16 @@ def _cells(row: BackupRow) -> tuple[object, ...]:
 
 async def verify(args: argparse.Namespace, loaded: Loaded, console: Console) -> int:
     """Reads a whole backup; 3 when it is not sound or does not open. Raises Quit."""
-    _, backups = _without_opening(loaded, console)
-    with_progress = _Progress(console, "Reading")
+    _, backups = without_opening(loaded, console)
+    with_progress = MegabytesProgress(console, "Reading")
     try:
         found = await backups.verify(args.file, with_progress)
     finally:
         with_progress.end()
     if args.json:
         opened_by = {"opened_by": found.opened_by, "own_keys": found.own_keys}
-        console.out_raw(as_json({**_fields(found.info), **opened_by}) + "\n")
+        lost = {"attachments_lost": found.attachments_lost}
+        console.out_raw(as_json({**_fields(found.info), **opened_by, **lost}) + "\n")
         return OK
     said, *warnings = told_of_verified(found)
     _say(said, warnings, console)
@@ -100,10 +101,10 @@ async def restore(args: argparse.Namespace, loaded: Loaded, console: Console) ->
     """Puts a backup in the place of the store; opens what came back. Raises Quit."""
     if args.to:
         loaded = replace(loaded, paths=resolve_paths({"SOPHIA_HOME": args.to}))
-    vault, backups = _without_opening(loaded, console)
+    vault, backups = without_opening(loaded, console)
     if not args.yes and store_exists(loaded):
         _ask_first(loaded, console)
-    with_progress = _Progress(console, "Restoring")
+    with_progress = MegabytesProgress(console, "Restoring")
     try:
         done = await backups.restore(args.file, with_progress)
         with_progress.end()
@@ -116,6 +117,7 @@ async def restore(args: argparse.Namespace, loaded: Loaded, console: Console) ->
         await vault.close()
     if args.json:
         more = {"opened_by": done.opened_by, "own_keys": done.own_keys, "aside": done.aside, "waiting": done.waiting}
+        more |= {"attachments_lost": done.attachments_lost}
         console.out_raw(as_json({**_fields(done.info), **more}) + "\n")
         return OK
     console.out("".join(f"{line}\n" for line in told_of_restored(done)))
@@ -130,12 +132,12 @@ def _ask_first(loaded: Loaded, console: Console) -> None:
         raise Quit(USAGE, "nothing was restored")
 
 
-def _without_opening(loaded: Loaded, console: Console) -> tuple[Vault, Backups]:
+def without_opening(loaded: Loaded, console: Console) -> tuple[Vault, Backups]:
     """The backups of a store that may be damaged or not there: nothing is opened."""
     from local_store import StorePaths
 
     paths = StorePaths(loaded.paths.store_dir, loaded.paths.device_dir)
-    passphrase, keyring = _credentials(loaded)
+    passphrase, keyring = credentials(loaded)
     bus = Bus()
     vault = Vault(paths, bus, passphrase=passphrase, allow_keyring=keyring)
     if console.interactive:
@@ -150,7 +152,8 @@ def _backups_of(runtime: Runtime) -> Backups:
     return Backups(runtime.vault, runtime.bus, runtime.current, paths)
 
 
-def _credentials(loaded: Loaded) -> tuple[str | None, bool]:
+def credentials(loaded: Loaded) -> tuple[str | None, bool]:
+    """The passphrase that was given beforehand, and whether the keyring may be asked."""
     import os
 
     secret = loaded.settings.passphrase
@@ -167,16 +170,17 @@ def _say(said: str, warnings: list[str], console: Console) -> None:
         console.say(warning)
 
 
-class _Progress:
+class MegabytesProgress:
     """How far it is, on a terminal, when it takes longer than a moment."""
 
-    def __init__(self, console: Console, what: str) -> None:
+    def __init__(self, console: Console, what: str, unit: int = 1) -> None:
         self._line, self._what, self._watched = ProgressLine(console), what, console.look.rewrites
+        self._unit = unit
 
     def __call__(self, done: int, total: int) -> None:
         if not self._watched:
             return
-        detail = f"{self._what}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+        detail = f"{self._what}: {done * self._unit / 1e6:,.0f} of {total * self._unit / 1e6:,.0f} MB"
         self._line.show(self._what, done / total if total else None, detail)
 
     def end(self) -> None:

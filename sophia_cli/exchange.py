@@ -63,19 +63,26 @@ async def _to_file(exchange: Exchange, ids: list[str], args: argparse.Namespace,
         progress.end()
     if console.err_stream.terminal:
         console.err(f"Exported {len(ids):,} session{'s' if len(ids) != 1 else ''} to {done.path}\n")
+    if done.left_out:
+        console.err(f"{done.left_out}\n")
 
 
 async def _to_stdout(exchange: Exchange, ids: list[str], args: argparse.Namespace, console: Console) -> None:
+    from sophia_core.exchange.contents import LeftOut
+
     console.require_stdout()
     waiting = 0
     # JSON that is to be read again must survive a terminal's or a pipe's encoding, whatever it is.
     ascii_only = console.out_stream.encoding.lower().replace("-", "") != "utf8"
-    async for piece in exchange.pieces(ids, args.format or "md", ascii_only=ascii_only):
+    left_out = LeftOut()
+    async for piece in exchange.pieces(ids, args.format or "md", ascii_only=ascii_only, left_out=left_out):
         console.out(piece)
         waiting += len(piece)
         if waiting >= DRAIN_CHARACTERS:
             await asyncio.to_thread(console.drain)
             waiting = 0
+    if said := left_out.told():
+        console.err(f"{said}\n")
 
 
 async def bring_in(args: argparse.Namespace, loaded: Loaded, console: Console) -> int:

@@ -62,7 +62,15 @@ def _sessions(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action="list")
     parser.add_argument("--limit", type=_count, default=200, metavar="N", help="how many at most (200)")
     _json(parser, "an array, newest first")
-    actions = parser.add_subparsers(metavar="[show | search | rm]", parser_class=Parser)
+    parser.add_argument("--folder", metavar="NAME", help="only those in this folder")
+    parser.add_argument("--tag", metavar="NAME", help="only those with this tag")
+    parser.add_argument("--archived", action="store_true", help="those in the archive instead")
+    actions = parser.add_subparsers(metavar="[list | show | search | rm | purge]", parser_class=Parser)
+    listing = actions.add_parser("list", help="list them, pinned ones first (the default)", allow_abbrev=False)
+    listing.add_argument("--limit", type=_count, default=argparse.SUPPRESS, metavar="N", help="how many at most")
+    listing.add_argument("--folder", default=argparse.SUPPRESS, metavar="NAME", help="only those in this folder")
+    listing.add_argument("--tag", default=argparse.SUPPRESS, metavar="NAME", help="only those with this tag")
+    listing.add_argument("--archived", action="store_true", default=argparse.SUPPRESS, help="those in the archive")
     show = actions.add_parser("show", help="print a conversation", allow_abbrev=False)
     show.add_argument("id", metavar="ID", help="the session's id or the beginning of it")
     search = actions.add_parser("search", help="search everything said", allow_abbrev=False)
@@ -71,9 +79,10 @@ def _sessions(parser: argparse.ArgumentParser) -> None:
     remove = actions.add_parser("rm", help="delete a conversation", allow_abbrev=False)
     remove.add_argument("id", metavar="ID", help="the session's id or the beginning of it")
     remove.add_argument("--yes", action="store_true", help="do not ask")
-    for name, chosen in (("show", show), ("search", search), ("rm", remove)):
+    for name, chosen in (("list", listing), ("show", show), ("search", search), ("rm", remove)):
         chosen.set_defaults(action=name)
         chosen.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+    _purge(actions.add_parser("purge", help="remove conversations so that nothing is left", allow_abbrev=False))
 
 
 def _init(parser: argparse.ArgumentParser) -> None:
@@ -144,6 +153,35 @@ def _audit(parser: argparse.ArgumentParser) -> None:
     export = actions.add_parser("export", help="write all of it, one JSON object a line", allow_abbrev=False)
     export.set_defaults(action="export")
     export.add_argument("file", metavar="FILE", help="a new file; `-` is stdout")
+
+
+def _store(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="check | repair | salvage | accept", parser_class=Parser, required=True)
+    check = actions.add_parser("check", help="check that it is sound; 3 when it is not", allow_abbrev=False)
+    check.add_argument("--full", action="store_true", help="read every page; takes seconds per gigabyte")
+    _json(check, "an array")
+    repair = actions.add_parser("repair", help="back it up, then mend indexes, counts, references", allow_abbrev=False)
+    _json(repair, "one object")
+    salvage = actions.add_parser("salvage", help="make a new store from all that can be read", allow_abbrev=False)
+    salvage.add_argument("--to", metavar="FOLDER", help="a new folder for it, instead of the place of the old one")
+    salvage.add_argument("--yes", action="store_true", help="put the damaged store aside without asking")
+    _json(salvage, "one object")
+    accept = actions.add_parser("accept", help="go on from an earlier state that was put back", allow_abbrev=False)
+    accept.add_argument("--reason", default="", metavar="TEXT", help="why; it is kept in the audit log")
+    accept.add_argument("--yes", action="store_true", help="do not ask")
+    _json(accept, "one object")
+    for name, chosen in (("check", check), ("repair", repair), ("salvage", salvage), ("accept", accept)):
+        chosen.set_defaults(action=name)
+
+
+def _purge(purge: argparse.ArgumentParser) -> None:
+    purge.add_argument("ids", nargs="*", metavar="ID", help="ids of sessions, or their beginnings")
+    purge.add_argument("--all-deleted", action="store_true", help="what is left of those that were deleted before")
+    purge.add_argument("--older-than", metavar="AGE", help="those that nobody used for so long: 90d, 12w, 6m, 2y")
+    purge.add_argument("--backups", action="store_true", help="remove SOPHIA's own backups that have them, too")
+    purge.add_argument("--yes", action="store_true", help="do not ask")
+    purge.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one object")
+    purge.set_defaults(action="purge")
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
@@ -231,6 +269,7 @@ SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
         "restore": Entry("Put a backup in the place of the store.", _restore, "sophia_cli.backup"),
         "export": Entry("Write sessions as Markdown, JSON or HTML.", _export, "sophia_cli.exchange"),
         "import": Entry("Take over conversations of other programs.", _import, "sophia_cli.exchange"),
+        "store": Entry("Check and repair the store, or save what can be read of it.", _store, "sophia_cli.store"),
         "audit": Entry("See what was done with the store and its keys, and prove it.", _audit, "sophia_cli.audit"),
         "doctor": Entry("Check everything SOPHIA needs, and say how to mend it.", _doctor, "sophia_cli.doctor"),
     }

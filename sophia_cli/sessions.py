@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from sophia_cli import interrupts
@@ -10,13 +11,15 @@ from sophia_cli.asker import TerminalAsker
 from sophia_cli.console import Console
 from sophia_cli.exits import OK, USAGE, Quit
 from sophia_cli.opening import Notices, as_quit, opened, require_store, store_exists
+from sophia_cli.purging import purge
 from sophia_cli.results import as_json, show, table
+from sophia_cli.search import search
 from sophia_core.commands import CommandError
 from sophia_core.present import when
 from sophia_core.settings import Loaded, load_settings
 
 if TYPE_CHECKING:
-    from local_store import Hit, Message, Session
+    from local_store import Message, Session
     from sophia_core.runtime import Runtime
 
 
@@ -50,12 +53,30 @@ def show_list(rows: list[Any], args: argparse.Namespace, console: Console) -> No
 
 
 async def _list(args: argparse.Namespace, runtime: Runtime, console: Console) -> None:
-    found = cast("list[Session]", await runtime.run("session.list", limit=args.limit))
+    chosen = {"folder": args.folder, "tag": args.tag, "archived": args.archived}
+    found = cast("list[Session]", await runtime.run("session.list", limit=args.limit, **chosen))
     if args.json or not found:
         show_list(found, args, console)
         return
-    rows = [(each.id, when(each.updated_at), each.message_count, each.title) for each in found]
-    console.out(table(("id", "used", "messages", "title"), rows, console))
+    columns = _columns(found)
+    rows = [tuple(word(each) for _, word in columns) for each in found]
+    console.out(table(tuple(name for name, _ in columns), rows, console))
+
+
+def _columns(found: list[Session]) -> list[tuple[str, Callable[[Session], object]]]:
+    """What is told of each; where nobody put anything in order there is nothing to see of it."""
+    columns: list[tuple[str, Callable[[Session], object]]] = [
+        ("id", lambda each: each.id),
+        ("used", lambda each: when(each.updated_at)),
+        ("messages", lambda each: each.message_count),
+    ]
+    if any(each.pinned for each in found):
+        columns.append(("pinned", lambda each: "yes" if each.pinned else ""))
+    if any(each.folder for each in found):
+        columns.append(("folder", lambda each: each.folder))
+    if any(each.tags for each in found):
+        columns.append(("tags", lambda each: ", ".join(each.tags)))
+    return [*columns, ("title", lambda each: each.title)]
 
 
 async def _show(args: argparse.Namespace, runtime: Runtime, console: Console) -> None:
@@ -92,15 +113,6 @@ def _unless_complete(status: str) -> str:
     return "" if status == "complete" else status
 
 
-async def _search(args: argparse.Namespace, runtime: Runtime, console: Console) -> None:
-    hits = cast("list[Hit]", await runtime.run("session.search", " ".join(args.query), limit=args.limit))
-    if args.json or not hits:
-        show_list(hits, args, console)
-        return
-    rows = [(hit.session_id, when(hit.created_at), hit.role, hit.snippet) for hit in hits]
-    console.out(table(("session", "said", "role", "text"), rows, console))
-
-
 async def _remove(args: argparse.Namespace, runtime: Runtime, console: Console) -> None:
     session = cast("Session", await runtime.run("session.open", args.id))
     if not args.yes:
@@ -119,4 +131,4 @@ def _ask_first(session: Session, console: Console) -> None:
         raise Quit(USAGE, "nothing was deleted")
 
 
-_ACTIONS = {"list": _list, "show": _show, "search": _search, "rm": _remove}
+_ACTIONS = {"list": _list, "show": _show, "search": search, "rm": _remove, "purge": purge}

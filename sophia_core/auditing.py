@@ -96,10 +96,17 @@ class Auditor:
         if event.state == "locked":
             self._locked += 1
         elif event.state == "full":
-            self._full = True
+            self._filled(event)
         elif event.state == "open":
             self._opened(event)
             self._wake()
+
+    def _filled(self, event: StoreStateChanged) -> None:
+        """Tells of a store that stopped taking what is written; a full disk has room kept for this very entry."""
+        store = self._vault.store
+        if not self._full and store is not None and store.read_only is None:
+            self.note("store.full", detail=event.detail)
+        self._full = True
 
     def _opened(self, event: StoreStateChanged) -> None:
         # The first time it only says that it is locked; after that, every time tells of a secret that did not fit.

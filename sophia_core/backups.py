@@ -109,7 +109,7 @@ class Backups:
         from local_store.restore import verify_backup
 
         path, given = _path(file), Credentials(self._passphrase, None, self._allow_keyring)
-        found, _ = await self._unlocking(lambda each: verify_backup(path, self._paths, each, progress=progress), given)
+        found, _ = await self.unlocking(lambda each: verify_backup(path, self._paths, each, progress=progress), given)
         return found
 
     async def restore(self, file: str, progress: Progress | None = None) -> Restored:
@@ -125,25 +125,27 @@ class Backups:
         given = Credentials(self._passphrase, None, self._allow_keyring)
         if was_open := self._vault.store is not None:
             # Proven before the store is closed: whoever mistypes is not locked out of what they have.
-            _, given = await self._unlocking(lambda each: verify_backup(path, self._paths, each), given)
-            await self._close()
+            _, given = await self.unlocking(lambda each: verify_backup(path, self._paths, each), given)
+            await self.close_store()
         restored = None
         try:
-            restored, given = await self._unlocking(
+            restored, given = await self.unlocking(
                 lambda each: restore_backup(path, self._paths, each, progress=progress), given
             )
         finally:
             if restored is not None or was_open:
-                await self._reopen(given)
+                await self.reopen_store(given)
         await self._tell(restored)
         return restored
 
-    async def _close(self) -> None:
+    async def close_store(self) -> None:
+        """Ends what is running and closes the store, to exchange its files."""
         for end in self._vault.before_lock:
             await end()
         await self._vault.close()
 
-    async def _reopen(self, given: Credentials) -> None:
+    async def reopen_store(self, given: Credentials) -> None:
+        """Opens what is there now, with what opened it before."""
         if given.passphrase or given.recovery_key:
             await self._vault.unlock(given.passphrase, given.recovery_key)
         else:
@@ -158,19 +160,19 @@ class Backups:
         self._bus.publish(SessionChanged(None))
         self._bus.publish(SessionsChanged())
 
-    async def _unlocking(
-        self, attempt: Callable[[Credentials], Awaitable[T]], given: Credentials
+    async def unlocking(
+        self, attempt: Callable[[Credentials], Awaitable[T]], given: Credentials, what: str = "the backup"
     ) -> tuple[T, Credentials]:
         """Tries with what is given, then with what a person types; returns also what it was done with."""
         for _ in range(TRIES):
             try:
                 return await attempt(given), given
             except (NeedsPassphrase, WrongKey) as error:
-                given = await self._typed_instead(given, error)
+                given = await self._typed_instead(given, error, what)
         return await attempt(given), given
 
-    async def _typed_instead(self, given: Credentials, error: StoreError) -> Credentials:
-        title = f"{error.message}. Passphrase or recovery key of the backup"
+    async def _typed_instead(self, given: Credentials, error: StoreError, what: str) -> Credentials:
+        title = f"{error.message}. Passphrase or recovery key of {what}"
         typed = await self._vault.asker.ask_secret(title, confirm=False)
         if not typed:
             if isinstance(self._vault.asker, NobodyToAsk):
@@ -240,7 +242,7 @@ def told_of_verified(found: Verified) -> builtins.list[str]:
     if not found.own_keys:
         lines = [f"Sound: {_content(found.info)}, as of {when(found.info.made_at)}."]
         lines.append("But only the key file of the present store opened it: what you gave does not open it alone.")
-    return [*lines, *weakness(found.info)]
+    return [*lines, *_lost(found.attachments_lost), *weakness(found.info)]
 
 
 def told_of_restored(done: Restored) -> builtins.list[str]:
@@ -253,7 +255,14 @@ def told_of_restored(done: Restored) -> builtins.list[str]:
     if done.waiting:
         was = "question waits" if done.waiting == 1 else "questions wait"
         lines.append(f"{done.waiting} {was} in its outbox, and may have been answered since: /outbox lists them.")
-    return lines
+    return [*lines, *_lost(done.attachments_lost)]
+
+
+def _lost(attachments: int) -> builtins.list[str]:
+    if not attachments:
+        return []
+    was = "1 attachment was" if attachments == 1 else f"{attachments:,} attachments were"
+    return [f"{was} missing or damaged already when it was made; `sophia store check` names what is lost."]
 
 
 def weakness(info: BackupInfo) -> builtins.list[str]:

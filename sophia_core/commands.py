@@ -171,7 +171,7 @@ class Registry:
     """Every command there is, by name; the one way to run any of them."""
 
     def __init__(self) -> None:
-        self.after: After = lambda chosen, values, error: None
+        self.after: list[After] = []
         """Called with every command that was let run, its values, and what it raised."""
         self._commands: dict[str, Command] = {}
         self._slashes: dict[str, str] = {}
@@ -225,10 +225,14 @@ class Registry:
         try:
             result = await chosen.handler(**valid)
         except BaseException as error:
-            self.after(chosen, valid, error)
+            self._tell(chosen, valid, error)
             raise
-        self.after(chosen, valid, None)
+        self._tell(chosen, valid, None)
         return result
+
+    def _tell(self, chosen: Command, values: Mapping[str, object], error: BaseException | None) -> None:
+        for listener in self.after:
+            listener(chosen, values, error)
 
 
 def bind_words(spec: Declaration, words: Sequence[Word]) -> dict[str, object]:

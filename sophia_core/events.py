@@ -119,6 +119,46 @@ class SessionsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedElsewhere:
+    """Another process changed these; `SessionsChanged` follows."""
+
+    sessions: frozenset[str]
+    """Begun, used, renamed or organised."""
+    deleted: frozenset[str]
+    messages: frozenset[str]
+    """Messages that stand otherwise now."""
+    many: bool = False
+    """Anything may have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerGrew:
+    """More of an answer in the current session that another process streams."""
+
+    answer_id: str
+    text: str
+    reasoning: str
+    begun: bool
+    """This is all of it so far, rather than more of what was told before."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsEdited:
+    """The config file is another one now."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChanged:
+    """The app changed a setting, as text; None where it is not set."""
+
+    name: str
+    before: str | None
+    after: str | None
+    source: str
+    """The command that did."""
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     level: NoticeLevel
     text: str
@@ -190,6 +230,10 @@ Event = (
     | TurnFinished
     | SessionChanged
     | SessionsChanged
+    | ChangedElsewhere
+    | AnswerGrew
+    | SettingsEdited
+    | SettingChanged
     | Notice
     | StoreStateChanged
     | KeysChanged

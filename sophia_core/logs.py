@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sophia_core.events import (
+    AnswerGrew,
     AttemptFailed,
     BreakerChanged,
+    ChangedElsewhere,
     Event,
     FailedOver,
     LoginNeeded,
@@ -103,7 +105,7 @@ class Log:
 
     def __call__(self, event: Event) -> None:
         """Listens to the bus. Deltas are not logged, and nothing a person or a model said is."""
-        if isinstance(event, TextDelta | ReasoningDelta):
+        if isinstance(event, TextDelta | ReasoningDelta | AnswerGrew | ChangedElsewhere):
             return
         values = {f.name: getattr(event, f.name) for f in dataclasses.fields(event) if f.name not in _NEVER_LOGGED}
         level = "info"

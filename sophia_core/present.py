@@ -9,7 +9,7 @@ from datetime import datetime
 
 REPEATED = frozenset({"tier", "score", "calls", "failures", "slow", "retry_in_s"})
 """Figures for programs; another field says them in words."""
-LEFT_OUT = REPEATED | {"letter", "session", "matches", "active_leaf", "text", "reasoning"}
+LEFT_OUT = REPEATED | {"letter", "session", "matches", "active_leaf", "text", "reasoning", "pinned", "archived"}
 
 
 def row_of(record: object) -> list[str]:

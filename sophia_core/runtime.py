@@ -15,12 +15,15 @@ from backend_client.happenings import Happening
 from backend_client.transport import HttpTransport, Transport
 from backend_client.types import Endpoint, ModelCard, Provider, StaticEndpoint
 from local_store import StorePaths
+from sophia_core.analytics import Analytics
 from sophia_core.auditing import Auditor
 from sophia_core.backups import Backups
+from sophia_core.care import Care
 from sophia_core.chat.branches import Branches
 from sophia_core.chat.cache import Cache
 from sophia_core.chat.chat import Chat
 from sophia_core.chat.drafts import Drafts
+from sophia_core.chat.organise import Organise
 from sophia_core.chat.sessions import Sessions
 from sophia_core.commands import Registry
 from sophia_core.degradation import Degradation
@@ -29,14 +32,18 @@ from sophia_core.exchange.exchange import Exchange
 from sophia_core.idle_lock import IdleLock
 from sophia_core.login import Login
 from sophia_core.logs import Log, correlation, new_request_id
+from sophia_core.memory.memory import Memory
 from sophia_core.models import Models
 from sophia_core.outbox import Outbox
 from sophia_core.providers import build_providers, described, missing_keys
 from sophia_core.routes import Routes, route_of
+from sophia_core.setting_history import SettingChanges
 from sophia_core.spending import Spending
 from sophia_core.state import Current
 from sophia_core.telling import events_of
+from sophia_core.upkeep import Upkeep
 from sophia_core.vault import Vault
+from sophia_core.watching import Watching
 
 if TYPE_CHECKING:
     from backend_client.routing import Ranked
@@ -49,6 +56,8 @@ COMMAND_OWNERS: tuple[type, ...] = (
     Cache,
     Outbox,
     Sessions,
+    Organise,
+    Memory,
     Exchange,
     Models,
     Routes,
@@ -56,6 +65,9 @@ COMMAND_OWNERS: tuple[type, ...] = (
     Vault,
     Auditor,
     Backups,
+    Care,
+    Analytics,
+    SettingChanges,
 )
 """The classes whose commands work without a screen."""
 
@@ -73,12 +85,14 @@ class Runtime:
         self.settings, self.paths = settings, paths
         self.bus, self.registry, self.current = Bus(), Registry(), Current()
         self.embedded = None if loaded.server_named or settings.base_url else self._build_embedded()
-        secret = settings.passphrase
+        passphrase = settings.passphrase.get_secret_value() if settings.passphrase else None
+        allow_keyring = self._env.get("SOPHIA_NO_KEYRING", "") == ""
         self.vault = Vault(
             StorePaths(paths.store_dir, paths.device_dir),
             self.bus,
-            passphrase=secret.get_secret_value() if secret else None,
-            allow_keyring=self._env.get("SOPHIA_NO_KEYRING", "") == "",
+            passphrase=passphrase,
+            allow_keyring=allow_keyring,
+            allow_network_folder=settings.store.allow_network_folder,
         )
         self.login = Login(self.vault, self._transport, settings, self.bus, self._env)
         self.providers = build_providers(settings, self._env, self.embedded, self._list_models, self.login.auth_for)
@@ -98,6 +112,11 @@ class Runtime:
         self.branches = Branches(self.vault, self.bus, self.current, lambda: self.chat.busy)
         self.outbox = Outbox(self.vault, self.chat, self.bus)
         self.sessions = Sessions(self.vault, self.bus, self.current)
+        self.organise = Organise(self.vault, self.bus, self.current)
+        self.watching = Watching(self.vault, self.bus, self.current, paths.config_file)
+        self.upkeep = Upkeep(self.vault, self.bus)
+        self.memory = Memory(self.vault, self.bus, self.current, settings.memory)
+        self.vault.before_lock.append(self.memory.forget)
         self.exchange = Exchange(self.vault, self.bus, self.current)
         self.drafts = Drafts(self.vault)
         self.models = Models(self.client, self.providers, self.bus, self.current, self.degradation.look)
@@ -105,21 +124,40 @@ class Runtime:
         paid = {each.name for each in self.providers if each.paid}
         self.spending = Spending(self.vault, self.client.cap, paid, self.degradation.look)
         self.auditor = Auditor(self.vault, paid)
-        self.registry.after = self.auditor.ran
+        self.analytics = Analytics(self.vault, enabled=settings.analytics.enabled)
+        self.registry.after += [self.auditor.ran, self.analytics.ran]
+        self.setting_changes = SettingChanges(self.vault)
+        place = StorePaths(paths.store_dir, paths.device_dir)
         self.backups = Backups(
             self.vault,
             self.bus,
             self.current,
-            StorePaths(paths.store_dir, paths.device_dir),
-            passphrase=secret.get_secret_value() if secret else None,
-            allow_keyring=self._env.get("SOPHIA_NO_KEYRING", "") == "",
+            place,
+            passphrase=passphrase,
+            allow_keyring=allow_keyring,
             busy=lambda: self.chat.busy,
         )
-        questions = (self.chat, self.branches, self.chat.cache, self.outbox, self.sessions, self.exchange)
-        for owner in (*questions, self.models, self.routes, self.login, self.vault, self.auditor, self.backups):
+        self.care = Care(
+            self.vault,
+            self.bus,
+            self.current,
+            place,
+            self.backups,
+            passphrase=passphrase,
+            allow_keyring=allow_keyring,
+            busy=lambda: self.chat.busy,
+            forget=self.memory.forget,
+        )
+        for owner in self._owners():
             self.registry.collect(owner)
         self.log: Log | None = None
         self._warming: asyncio.Task[None] | None = None
+
+    def _owners(self) -> tuple[object, ...]:
+        """Who has commands: one of each of COMMAND_OWNERS."""
+        talking = (self.chat, self.branches, self.chat.cache, self.outbox, self.models, self.routes, self.login)
+        keeping = (self.sessions, self.organise, self.memory, self.exchange, self.backups, self.care)
+        return (*talking, *keeping, self.vault, self.auditor, self.analytics, self.setting_changes)
 
     def _build_embedded(self) -> EmbeddedServer:
         from sophia_core.embedded import EmbeddedOptions, EmbeddedServer
@@ -164,6 +202,8 @@ class Runtime:
         self.bus.subscribe(self.degradation)
         self.bus.subscribe(self.spending)
         self.bus.subscribe(self.auditor)
+        self.bus.subscribe(self.analytics)
+        self.bus.subscribe(self.setting_changes)
         if log.problem:
             self.bus.publish(Notice("warning", log.problem, "SOPHIA goes on without a log."))
         for problem in self._loaded.problems:
@@ -190,6 +230,9 @@ class Runtime:
         self.chat.queue_when_offline = self.chat.offer_continue = True
         self.outbox.start()
         self.idle_lock.start()
+        self.watching.start()
+        self.memory.start()
+        self.upkeep.start()
         if self.settings.routing.probe and len(self.providers) > (self.embedded is not None):
             self.client.start()
         if self.embedded and self.settings.embedded.prewarm and self.provider.source is self.embedded:
@@ -214,6 +257,8 @@ class Runtime:
                 last_first.callback(self.log.close)
             last_first.push_async_callback(self.vault.close)
             last_first.push_async_callback(self.auditor.close)
+            last_first.push_async_callback(self.analytics.close)
+            last_first.push_async_callback(self.setting_changes.close)
             last_first.push_async_callback(self.spending.close)
             last_first.push_async_callback(self.client.aclose)
             last_first.push_async_callback(self.login.aclose)
@@ -221,6 +266,9 @@ class Runtime:
                 last_first.push_async_callback(self.embedded.stop)
             last_first.push_async_callback(self._stop_warming)
             last_first.push_async_callback(self.chat.close)
+            last_first.push_async_callback(self.watching.close)
+            last_first.push_async_callback(self.memory.close)
+            last_first.push_async_callback(self.upkeep.close)
             last_first.push_async_callback(self.outbox.close)
             last_first.push_async_callback(self.idle_lock.close)
 

@@ -109,6 +109,10 @@ class ChatSettings(Section):
     max_tokens: int | None = Field(None, gt=0, description="The longest answer, in tokens.")
     cache: bool = Field(False, description="Give the same answer to the same conversation again, and say so.")
     cache_hours: Positive = Field(24.0, description="How long a kept answer is given.")
+    cache_entries: int = Field(1000, ge=1, le=10_000, description="How many answers are kept; the oldest make room.")
+    cache_characters: int = Field(
+        10_000_000, ge=10_000, le=1_000_000_000, description="How much text the kept answers may have together."
+    )
 
 
 class StoreSettings(Section):
@@ -117,6 +121,24 @@ class StoreSettings(Section):
     lock_after_minutes: float | None = Field(
         None, gt=0, le=10_080, description="Lock the store after so long without a key pressed; never when empty."
     )
+    allow_network_folder: bool = Field(
+        False, description="Use a store on a network file system all the same; only one machine may ever use it."
+    )
+
+
+class MemorySettings(Section):
+    """Finding what was said by what it means."""
+
+    semantic: bool = Field(True, description="Find by meaning too, where the `memory` extra is installed.")
+    index_cpu_percent: int = Field(
+        25, ge=1, le=100, description="The share of one CPU core that reading old messages in the background may take."
+    )
+
+
+class AnalyticsSettings(Section):
+    """How often what is used; names and numbers only, in the encrypted store, sent nowhere."""
+
+    enabled: bool = Field(False, description="Count commands, turns and models by day: `analytics.show`.")
 
 
 class ScreenSettings(Section):
@@ -154,6 +176,8 @@ class Settings(BaseSettings):
     routing: RoutingSettings = RoutingSettings()
     chat: ChatSettings = ChatSettings()
     store: StoreSettings = StoreSettings()
+    memory: MemorySettings = MemorySettings()
+    analytics: AnalyticsSettings = AnalyticsSettings()
     screen: ScreenSettings = ScreenSettings()
     log: LogSettings = LogSettings()
 
@@ -245,6 +269,8 @@ _TABLES = frozenset(
         "sophia_routing",
         "sophia_chat",
         "sophia_store",
+        "sophia_memory",
+        "sophia_analytics",
         "sophia_screen",
         "sophia_log",
     }

@@ -14,3 +14,5 @@ class Current:
     provider: str | None = None
     """A provider chosen by command; None takes the configured one."""
     model: str | None = None
+    persona: str | None = None
+    """Who answers; None: nobody in particular."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from local_store.errors import Locked, NotFound, StoreError, WrongKey, WrongState
 from sophia_core.commands import CommandError, command
 from sophia_core.events import Bus, KeysChanged, Notice, StoreState, StoreStateChanged
+from sophia_core.standing import Standing
 
 if TYPE_CHECKING:
     from local_store import CheckResult, SlotChange, SlotInfo, Store, StorePaths
@@ -50,9 +51,17 @@ class Vault:
     """Opens the store in the background and hands it to whoever waits for it."""
 
     def __init__(
-        self, paths: StorePaths, bus: Bus, *, passphrase: str | None = None, allow_keyring: bool = True
+        self,
+        paths: StorePaths,
+        bus: Bus,
+        *,
+        passphrase: str | None = None,
+        allow_keyring: bool = True,
+        allow_network_folder: bool = False,
     ) -> None:
         self._paths, self._bus, self._allow_keyring = paths, bus, allow_keyring
+        self._allow_network_folder = allow_network_folder
+        self._standing = Standing(bus)
         self._passphrase = passphrase
         self.asker: Asker = NobodyToAsk()
         self.store: Store | None = None
@@ -64,6 +73,7 @@ class Vault:
         self._temporary: Path | None = None
         self._kept: list[Callable[[], Coroutine[None, None, object]]] = []
         self._retrying: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
         self._locked_on_purpose = False
         self.unwritten_yet: list[Callable[[], Awaitable[object]]] = []
@@ -75,11 +85,12 @@ class Vault:
 
     async def open(self, *, create: bool = True, recovery_key: str | None = None) -> None:
         """Opens or makes the store; how it went is in `state`. Never raises for a store that cannot be opened."""
-        from local_store import open_store
+        from local_store import KeyPolicy, open_store
 
         try:
             store = await open_store(
                 self._paths,
+                policy=KeyPolicy(allow_network_folder=self._allow_network_folder),
                 passphrase=self._passphrase,
                 recovery_key=recovery_key,
                 allow_keyring=self._allow_keyring,
@@ -100,10 +111,25 @@ class Vault:
         self._settle("open")
         if trouble:
             self._bus.publish(StoreStateChanged("full", str(trouble), trouble.hint))
+        await self._standing.tell(store)
+        if store.read_only and not store.outdated:
+            self._watching = asyncio.create_task(self._until_writable(store), name="store-writable")
         await self._publish_keys()
         if recovered:
             text = f"{recovered} answer{'s were' if recovered > 1 else ' was'} interrupted when SOPHIA last stopped."
             self._bus.publish(Notice("warning", text, "What had arrived is kept: /continue goes on with it."))
+
+    async def _until_writable(self, store: Store) -> None:
+        """Says so when a store that is only read can be written after all."""
+        await self._standing.until_writable(store, RETRY_SECONDS)
+        await self._recover(store)
+        self._bus.publish(StoreStateChanged(self.state, "The store can be written again."))
+
+    async def _stop_watching(self) -> None:
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
 
     async def _recover(self, store: Store) -> StoreError | None:
         """Marks what a crash cut short; a store that can only be read is better than none."""
@@ -173,6 +199,7 @@ class Vault:
                 f"The store cannot be locked: {len(self._kept)} answers are not saved yet.", "Free some disk space."
             )
         self._locked_on_purpose = True
+        await self._stop_watching()
         await store.close()
         self._settle("locked", "The store was locked.", "Type its passphrase.")
 
@@ -214,6 +241,7 @@ class Vault:
             async with self._writing:
                 self._retrying.cancel()
             await asyncio.wait([self._retrying])
+        await self._stop_watching()
         if self.store is not None:
             await self.write_kept()
             await self.store.close()
@@ -326,6 +354,16 @@ class Vault:
     async def check(self, full: bool = False) -> list[CheckResult]:
         """Check that the store is sound."""
         return list(await (await self.get()).check(full=full))
+
+    @command("store.accept", dangerous=True)
+    async def accept(self, reason: str = "") -> str:
+        """Go on from an earlier state of the store that was put back on purpose."""
+        store = await self.get()
+        with _as_command():
+            accepted = await store.accept_state(reason)
+        if accepted is None:
+            return "There was nothing to accept: this is the newest state of the store."
+        return "This state of the store counts from now on; what had been missing is kept in the audit log."
 
     @command("store.unsaved", enabled=lambda self: None if self.store is None else "the store is open", palette=True)
     async def go_unsaved(self) -> str:

@@ -65,7 +65,7 @@ class SophiaApp(App[int]):
         self.looks = Looks(look)
         super().__init__()
         self.looks.prepare(self)
-        self._look, self._load, self._transport = look, load, transport
+        self._look, self.load, self._transport = look, load, transport
         self.loaded: Loaded
         self.runtime: Runtime
         self.ready = asyncio.Event()
@@ -103,7 +103,7 @@ class SophiaApp(App[int]):
         self.looks.apply(self)
         self.chat.prompt.complete = self._complete
         self.watch(self.chat.transcript, "unseen", self._unseen_changed, init=False)
-        self.call_after_refresh(self.run_worker, begin(self, self._load, self._transport), name="begin")
+        self.call_after_refresh(self.run_worker, begin(self, self.load, self._transport), name="begin")
 
     def _complete(self, typed: str) -> Sequence[Completion]:
         return complete(typed, self.runtime.registry, self.keys) if self.ready.is_set() else ()
@@ -192,6 +192,14 @@ class SophiaApp(App[int]):
     @on(SessionList.DeleteRequested)
     def _session_delete(self, event: SessionList.DeleteRequested) -> None:
         self.dispatcher.start("session.delete", event.session_id)
+
+    @on(SessionList.OrganiseRequested)
+    def _session_organise(self, event: SessionList.OrganiseRequested) -> None:
+        self.dispatcher.organise(event.command, event.session_id, event.asks)
+
+    @on(SessionList.MoreRequested)
+    def _session_more(self) -> None:
+        self.feed.more()
 
     @on(SessionList.RenameRequested)
     def _session_rename(self, event: SessionList.RenameRequested) -> None:

@@ -199,6 +199,22 @@ class Dispatcher:
             case _:
                 self.start("view.palette")
 
+    def organise(self, name: str, session_id: str, asks: str) -> None:
+        """Runs a command on a session, after asking for its text where `asks` says for what."""
+
+        async def work() -> None:
+            text = await self._app.dialogs.ask_text(asks) if asks else None
+            if asks and text is None:
+                return
+
+            async def once(confirmed: bool) -> object:
+                args = () if text is None else (text,)
+                return await self._app.runtime.run(name, *args, confirmed=confirmed, session=session_id)
+
+            await self._to_the_end(name, once)
+
+        self._app.run_worker(work(), group="commands")
+
     def rename(self, session_id: str) -> None:
         """Asks for another title of a session."""
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from textual.css.query import NoMatches
 
 from sophia_core.events import (
+    AnswerGrew,
     AttemptFailed,
+    ChangedElsewhere,
     DegradationChanged,
     Event,
     KeysChanged,
@@ -21,6 +23,7 @@ from sophia_core.events import (
     ReasoningDelta,
     SessionChanged,
     SessionsChanged,
+    SettingsEdited,
     StoreStateChanged,
     TextDelta,
     TokenRenewed,
@@ -65,7 +68,14 @@ class Listener:
                 app.dispatcher.notice(event.level, event.text, event.hint)
             case AttemptFailed():
                 self._meanwhile.failed(event)
+            case AnswerGrew():
+                app.feed.elsewhere.grew(event)
+            case ChangedElsewhere():
+                app.feed.elsewhere.changed(event)
+            case SettingsEdited():
+                app.feed.elsewhere.settings_edited()
             case SessionChanged():
+                app.chat.standing.clear("gone")
                 app.feed.seen(event.session_id)
                 app.feed.show(event.session_id)
             case SessionsChanged():
@@ -122,6 +132,7 @@ class Listener:
         self._meanwhile.over()
         if event.status != "queued" and event.session_id != self._app.chat.session_id:
             self._app.feed.ended_elsewhere(event.session_id)
+        self._app.feed.elsewhere.turn_ended()
 
     def _speed(self) -> None:
         """Once a second, how fast the answer arrives."""
@@ -168,6 +179,7 @@ class Listener:
                 standing.say("store", one_line(f"Not saved: {event.detail} {event.hint}", 300), "error")
             case "locked":
                 self._app.curtain.locked()
+                self._app.feed.elsewhere.forget()
                 self._app.feed.unlock(event.detail)
             case "failed":
                 self._app.feed.trouble(event.detail, event.hint)

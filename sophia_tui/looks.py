@@ -10,6 +10,7 @@ from textual.theme import Theme
 
 from sophia_core.commands import CommandError
 from sophia_core.config_file import write_value
+from sophia_core.events import SettingChanged
 from sophia_core.sanitize import one_line
 from sophia_tui.theming import ThemeProblem, choose_theme, load_theme, load_themes, themes_dir, variable_defaults
 
@@ -80,12 +81,20 @@ class Looks:
         if name not in self.themes:
             known = ", ".join(sorted(self.themes))
             raise CommandError(f"There is no theme {name!r}.", f"There are {known}.")
+        before = self.name
         app.theme = self.name = name
         try:
             write_value(self._paths.config_file, "theme", name)
         except (OSError, ValueError) as error:
             return f"{name} is used until you leave: the config could not be written ({one_line(str(error), 120)})."
+        if before != name:
+            app.runtime.bus.publish(SettingChanged("theme", before, name, "theme.use"))
         return f"{name} is used from now on."
+
+    def follow(self, app: SophiaApp, name: str) -> None:
+        """Switches to a theme that was chosen in another place; one that is not known here is left alone."""
+        if name in self.themes and app.theme == self.name:
+            app.theme = self.name = name
 
     async def choose(self, app: SophiaApp) -> None:
         """Lets the person walk through the themes, each one shown live."""

@@ -14,11 +14,16 @@ from sophia_core.commands import CommandError
 from sophia_core.present import ago
 from sophia_core.sanitize import one_line, sanitize
 from sophia_tui.bindings import key_hints
+from sophia_tui.elsewhere import Elsewhere
 from sophia_tui.widgets.sessions import HitRow, SessionRow
 
 if TYPE_CHECKING:
-    from local_store import Hit
+    from local_store import Hit, Session
     from sophia_tui.app import SophiaApp
+
+WINDOW = 400
+"""How many sessions are read at a time; more follow when somebody looks further down."""
+LONGEST_TITLE = 200
 
 
 class SessionFeed:
@@ -30,6 +35,8 @@ class SessionFeed:
         """The session that the text in the prompt belongs to; None is the one not begun yet."""
         self._unread: set[str] = set()
         """Sessions in which an answer ended while another one was on the screen."""
+        self.elsewhere = Elsewhere(app)
+        self._listed = WINDOW
         self.jump_to: str | None = None
         """The message to show when the next session is opened; None: its end."""
 
@@ -46,6 +53,7 @@ class SessionFeed:
         chat, runtime = self._app.chat, self._app.runtime
         shown = await runtime.sessions.shown(session_id) if session_id else []
         chat.show_session(session_id, shown)
+        self.elsewhere.lay()
         if self.jump_to:
             chat.transcript.select(self.jump_to)
             self.jump_to = None
@@ -61,17 +69,25 @@ class SessionFeed:
         if app.runtime.vault.store is None:
             return
         now, live = int(time.time() * 1000), app.chat.turns.live
-        rows = [
-            SessionRow(
-                id=each.id,
-                title=one_line(each.title, 120),
-                subtitle=f"{ago(each.updated_at, now)} · {each.message_count}",
-                current=each.id == app.chat.session_id,
-                mark=self._mark(each.id, live.started.session_id if live else None),
-            )
-            for each in await app.runtime.sessions.list(limit=10_000)
-        ]
-        app.chat.sessions.show(rows)
+        found = await app.runtime.sessions.list(limit=self._listed)
+        rows = [self._row(each, now, live.started.session_id if live else None) for each in found]
+        app.chat.sessions.show(rows, more=len(found) == self._listed)
+
+    def _row(self, session: Session, now: int, live: str | None) -> SessionRow:
+        return SessionRow(
+            id=session.id,
+            title=session.title[:LONGEST_TITLE],
+            subtitle=f"{ago(session.updated_at, now)} · {session.message_count}",
+            current=session.id == self._app.chat.session_id,
+            mark=self._mark(session.id, live),
+            pinned=session.pinned,
+            folder=session.folder[:LONGEST_TITLE],
+        )
+
+    def more(self) -> None:
+        """Lists older sessions, too: the reader comes near the end of those that are listed."""
+        self._listed += WINDOW
+        self.refresh()
 
     @property
     def unread_mark(self) -> str:
@@ -125,8 +141,11 @@ class SessionFeed:
         if not query.strip():
             await self._refresh()
             return
-        hits = await self._app.runtime.sessions.search(query)
-        self._app.chat.sessions.show_hits([_row(hit) for hit in hits])
+        found = await self._app.runtime.sessions.find(query, typing=True)
+        if not found.ended:
+            now = int(time.time() * 1000)
+            titled = [self._row(each, now, None) for each in found.sessions]
+            self._app.chat.sessions.show_hits([_row(hit) for hit in found.hits], titled)
 
     async def _prompt_memory(self) -> None:
         prompt, drafts = self._app.chat.prompt, self._app.runtime.drafts
@@ -151,6 +170,15 @@ class SessionFeed:
         self.draft_of = session_id
         prompt.load_text(coming)
         self._save_draft(left, unsent)
+
+    async def move_draft(self) -> None:
+        """The session in view is gone: what is typed stays, and belongs to the one to come."""
+        prompt, drafts = self._app.chat.prompt, self._app.runtime.drafts
+        self.draft_of = None
+        if (kept := await drafts.load(None)) and kept != prompt.draft:
+            prompt.recent = [kept, *prompt.recent]
+        if prompt.draft:
+            await drafts.save(None, prompt.draft)
 
     def asked(self, session_id: str) -> None:
         """A question has left the prompt; what is typed from now on belongs to its session."""

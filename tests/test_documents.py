@@ -27,7 +27,8 @@ COMMANDS = {spec.name for spec in SPECS} | {spec.slash for spec in SPECS if spec
 GROUPS = {spec.name.split(".")[0] for spec in SPECS}
 PATHS_OF_SERVERS = {"v1", "health", "metrics", "models", "tokenize", "invocations", "callback"}
 """What else begins with a slash in a page."""
-SESSION_ACTIONS = ("show", "search", "rm")
+ACTIONS = {"sessions": ("list", "show", "search", "rm", "purge"), "store": ("check", "repair", "salvage", "accept")}
+"""Subcommands whose options are those of an action."""
 FILES = re.compile(r"`((?:docs|tests|tools|benchmarks|backend_client|local_store|sophia_\w+)/[\w./-]+)`")
 
 
@@ -95,9 +96,7 @@ def test_command_lines_of_the_shell_can_be_parsed(path: Path) -> None:
 def assert_parses(line: str) -> None:
     name, *rest = line.replace("[", "").replace("]", "").split()
     assert name in SUBCOMMANDS, line
-    known = help_of(name) + (
-        help_of(name, rest[0]) if rest and name == "sessions" and rest[0] in SESSION_ACTIONS else ""
-    )
+    known = help_of(name) + (help_of(name, rest[0]) if rest and rest[0] in ACTIONS.get(name, ()) else "")
     options = re.findall(r"(?<=\s)--[a-z-]+", f" {' '.join(rest)}")
     assert [option for option in options if option not in known] == [], line
 

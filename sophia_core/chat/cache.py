@@ -73,8 +73,18 @@ class Recall:
 class Cache:
     """Answers to exact requests, in the store; a store that cannot be read or written only means a miss."""
 
-    def __init__(self, vault: Vault, *, enabled: bool, hours: float, among: str = "") -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        *,
+        enabled: bool,
+        hours: float,
+        among: str = "",
+        entries: int = 1000,
+        characters: int = 10_000_000,
+    ) -> None:
         self._vault, self._among = vault, among
+        self._entries, self._characters = entries, characters
         self.enabled = enabled
         self._max_age_ms = int(hours * HOUR_MS)
 
@@ -96,7 +106,7 @@ class Cache:
         if not whole or not finished.saved or finished.cached_at is not None:
             return
         try:
-            await store.responses.remember(key, finished.answer_id)
+            await store.responses.remember(key, finished.answer_id, most=self._entries, characters=self._characters)
         except StoreError:
             return  # the next answer to this request is asked for again, which is always right
 

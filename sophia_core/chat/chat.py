@@ -56,7 +56,14 @@ class Chat:
         self._vault, self._bus, self._current, self._settings = vault, bus, current, settings
         self.queue_when_offline, self.offer_continue = queue_when_offline, offer_continue
         cached = settings.cache if cache is None else cache
-        self.cache = Cache(vault, enabled=cached, hours=settings.cache_hours, among=among)
+        self.cache = Cache(
+            vault,
+            enabled=cached,
+            hours=settings.cache_hours,
+            among=among,
+            entries=settings.cache_entries,
+            characters=settings.cache_characters,
+        )
         self._floor = Floor()
         self._asking = Asking(vault, backend, bus, settings, self.cache, self._floor)
         self.stopped = False
@@ -203,8 +210,18 @@ class Chat:
         request_id = correlation.get() or new_request_id()
         try:
             if session_id is None:
-                session_id = (await store.sessions.create(title=title_of(text))).id
-            turn = await store.turns.begin(session_id, parent, text, request_id=request_id, instead_of=instead_of)
+                create = partial(store.sessions.create, title=title_of(text))
+                session_id = (await letters.patiently(self._bus, create)).id
+            begin = partial(
+                store.turns.begin,
+                session_id,
+                parent,
+                text,
+                request_id=request_id,
+                instead_of=instead_of,
+                persona=self._current.persona,
+            )
+            turn = await letters.patiently(self._bus, begin)
         except StoreError as error:
             raise letters.not_begun("question", error) from None
         if self._current.session_id != session_id or instead_of:
@@ -232,9 +249,15 @@ class Chat:
             raise CommandError("This answer has no question.", "Ask it again.")
         request_id = correlation.get() or new_request_id()
         try:
-            new = await store.turns.begin_answer(
-                answer.session_id, question.id, request_id=request_id, continues=answer.id if prefix else None
+            begin = partial(
+                store.turns.begin_answer,
+                answer.session_id,
+                question.id,
+                request_id=request_id,
+                continues=answer.id if prefix else None,
+                persona=answer.persona if prefix else self._current.persona,
             )
+            new = await letters.patiently(self._bus, begin)
         except StoreError as error:
             raise letters.not_begun("answer", error) from None
         self._current.session_id = answer.session_id

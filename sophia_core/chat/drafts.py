@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from local_store.errors import StoreError
@@ -20,20 +19,30 @@ class Drafts:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self._kept: dict[str, str] = {}
+        """What the store did not take."""
 
     async def save(self, session_id: str | None, text: str) -> None:
         """Keeps the text, or forgets it when it is empty."""
-        store = self._open()
-        with contextlib.suppress(StoreError):  # the next keystroke tries again, and the state says what is wrong
-            if store and text:
-                await store.drafts.save(session_id or NEW, text)
-            elif store:
-                await store.drafts.clear(session_id or NEW)
+        store, key = self._open(), session_id or NEW
+        if store is None:
+            return
+        try:
+            if text:
+                await store.drafts.save(key, text)
+            else:
+                await store.drafts.clear(key)
+        except StoreError:  # the next keystroke tries again, and the state says what is wrong
+            self._kept[key] = text
+        else:
+            self._kept.pop(key, None)
 
     async def load(self, session_id: str | None) -> str:
         """The unsent text of a session, empty when there is none."""
-        store = self._open()
-        return (await store.drafts.load(session_id or NEW) or "") if store else ""
+        store, key = self._open(), session_id or NEW
+        if store is None:
+            return ""
+        return self._kept[key] if key in self._kept else await store.drafts.load(key) or ""
 
     async def recent_prompts(self, limit: int = 200) -> list[str]:
         """What was asked before in any session, newest first."""

@@ -12,7 +12,7 @@ from sophia_core.state import Current
 from sophia_core.vault import Vault
 
 if TYPE_CHECKING:
-    from local_store import Hit, Message, Session
+    from local_store import Found, Hit, Message, Session
 
 
 class Sessions:
@@ -71,9 +71,12 @@ class Sessions:
         return found
 
     @command("session.list", slash="sessions")
-    async def list(self, limit: int = 200) -> builtins.list[Session]:
-        """List sessions, newest first."""
-        return builtins.list(await (await self._vault.get()).sessions.list(limit=limit))
+    async def list(
+        self, limit: int = 200, *, folder: str | None = None, tag: str | None = None, archived: bool = False
+    ) -> builtins.list[Session]:
+        """List sessions, pinned ones first, then the newest: all, those of a folder or tag, or the archived ones."""
+        store = await self._vault.get()
+        return await store.sessions.list(limit, folder=folder, tag=tag, archived=archived)
 
     @command("session.rename", slash="rename", enabled=_has_one)
     async def rename(self, title: str) -> None:
@@ -92,9 +95,14 @@ class Sessions:
         self._bus.publish(SessionsChanged())
 
     @command("session.search", slash="search")
-    async def search(self, query: str, *, limit: int = 50) -> builtins.list[Hit]:
-        """Search everything said, newest first."""
-        return builtins.list(await (await self._vault.get()).search.messages(query, limit=limit))
+    async def search(self, query: str, *, limit: int = 50, rank: bool = False) -> builtins.list[Hit]:
+        """Search everything said, newest first or best first; `model:`, `after:`, `has:code` and the like narrow it."""
+        return builtins.list((await self.find(query, limit=limit, rank=rank)).hits)
+
+    async def find(self, query: str, *, limit: int = 50, rank: bool = False, typing: bool = False) -> Found:
+        """Sessions and messages that fit; with `typing`, a newer search ends this one, which then says `ended`."""
+        store = await self._vault.get()
+        return await store.search.find(query, session=self._current.session_id, limit=limit, rank=rank, typing=typing)
 
     @command("session.messages")
     async def messages(self, session: str | None = None) -> builtins.list[Message]:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from local_store.imports import Conversation, ImportMessage, Skipped, milliseconds
-from local_store.types import Role, Status
+from local_store.types import PartKind, Role, Status
 from sophia_core.exchange import pieces
+from sophia_core.exchange.media import Media
 from sophia_core.exchange.pieces import Remarks, joined, listed, mapping, string
 
 SOURCE: Final = "chatgpt"
@@ -37,9 +38,9 @@ def knows(item: Mapping[str, Any]) -> bool:
     return isinstance(item.get("mapping"), dict | list)
 
 
-def conversation(item: Mapping[str, Any]) -> Conversation | Skipped:
-    """The conversation as the store takes it."""
-    remarks = Remarks()
+def conversation(item: Mapping[str, Any], media: Media | None = None) -> Conversation | Skipped:
+    """The conversation as the store takes it, with those of its images and files that the export has."""
+    remarks = Remarks(media)
     nodes = _nodes(item["mapping"])
     title = string(item.get("title"))
     default_model = string(item.get("default_model_slug")) or None
@@ -161,7 +162,7 @@ def _message(node: _Node, tree: _Tree, default_model: str | None, remarks: Remar
         said = f"[{name}]\n{said}"
     parent, at = tree.parent(node.key), milliseconds(node.message.get("create_time"))
     if role != "assistant":
-        return ImportMessage(node.key, role, said, parent, created_at=at)
+        return ImportMessage(node.key, role, said, parent, created_at=at, parts=remarks.parts())
     return ImportMessage(
         node.key,
         role,
@@ -172,6 +173,7 @@ def _message(node: _Node, tree: _Tree, default_model: str | None, remarks: Remar
         model=string(node.metadata.get("model_slug")) or default_model,
         finish_reason=string(mapping(node.metadata.get("finish_details")).get("type")) or None,
         created_at=at,
+        parts=remarks.parts(),
     )
 
 
@@ -184,9 +186,21 @@ def _said(node: _Node, remarks: Remarks) -> str:
     attached = listed(node.metadata.get("attachments"))
     if not context and not attached:
         return said
-    remarks[pieces.MEDIA] += bool(attached)
-    notes = [pieces.note("file", each.get("name"), each.get("mime_type")) for each in map(mapping, attached)]
+    shown = {string(mapping(part).get("asset_pointer")) for part in listed(node.content.get("parts"))}
+    notes = [_attached(each, shown, remarks) for each in map(mapping, attached)]
+    remarks[pieces.MEDIA] += any(notes)
     return joined(said, context, *notes)
+
+
+def _attached(told: Mapping[str, Any], shown: set[str], remarks: Remarks) -> str:
+    """Take the file over, or return a note in its place; an image that the message shows is there already."""
+    id, name, media_type = string(told.get("id")), string(told.get("name")), string(told.get("mime_type"))
+    if id and any(pointer.endswith(f"/{id}") for pointer in shown):
+        return ""
+    kind: PartKind = "image" if media_type.startswith("image/") else "file"
+    if remarks.found(remarks.media.find(id, kind, name, media_type)):
+        return ""
+    return pieces.note("file", name, media_type)
 
 
 def _context(node: _Node) -> str:
@@ -232,6 +246,10 @@ def _part(part: object, remarks: Remarks) -> str:
         return string(part)
     kind = string(part.get("content_type"))
     if kind in POINTERS:
+        pointer = string(part.get("asset_pointer"))
+        image: PartKind = "image" if POINTERS[kind] == "image" else "file"
+        if remarks.found(remarks.media.find(pointer, image)):
+            return ""
         remarks[pieces.MEDIA] += 1
         size = f"{string(part.get('width'))}×{string(part.get('height'))}" if _has_size(part) else ""
         prompt = mapping(mapping(part.get("metadata")).get("dalle")).get("prompt")

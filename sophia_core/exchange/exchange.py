@@ -20,6 +20,7 @@ from sophia_core.vault import Vault
 if TYPE_CHECKING:
     from local_store import Session, Store
     from local_store.imports import ImportReport
+    from sophia_core.exchange.contents import LeftOut
     from sophia_core.exchange.report import Imported
 
 Format = Literal["md", "json", "html"]
@@ -40,6 +41,8 @@ class Exported:
     path: Path
     sessions: int
     format: Format
+    left_out: str = ""
+    """Which attachments it only names, as a sentence."""
 
 
 class Exchange:
@@ -67,20 +70,31 @@ class Exchange:
             raise CommandError(f"There is no session {wanted!r}.", hint) from None
 
     async def pieces(
-        self, session_ids: Sequence[str], format: Format, *, ascii_only: bool = False, progress: Progress | None = None
+        self,
+        session_ids: Sequence[str],
+        format: Format,
+        *,
+        ascii_only: bool = False,
+        progress: Progress | None = None,
+        left_out: LeftOut | None = None,
     ) -> AsyncIterator[str]:
-        """The sessions as text, piece by piece; one that is deleted meanwhile is left out. Noted in the audit log."""
+        """The sessions as text, piece by piece; one that is deleted meanwhile is left out. Noted in the audit log.
+
+        `left_out` counts the attachments that are only named.
+        """
         from local_store.ids import now_ms
         from sophia_core.exchange import html, json_format, markdown
+        from sophia_core.exchange.contents import LeftOut
+
+        missing = left_out or LeftOut()
 
         store = await self._vault.get()
         ids = _counted(session_ids, progress)
         if format == "json":
-            found = json_format.write(store.bulk, ids, now_ms(), ascii_only=ascii_only)
+            found = json_format.write(store.bulk, store.blobs, ids, now_ms(), missing, ascii_only=ascii_only)
         elif format == "html":
-            found = html.write(
-                store.bulk, ids, "SOPHIA sessions" if len(session_ids) > 1 else await _title(store, session_ids)
-            )
+            title = "SOPHIA sessions" if len(session_ids) > 1 else await _title(store, session_ids)
+            found = html.write(store.bulk, store.blobs, ids, missing, title)
         else:
             found = markdown.write(store.bulk, ids)
         subject = session_ids[0] if len(session_ids) == 1 else ALL
@@ -92,15 +106,17 @@ class Exchange:
         self, path: Path, session_ids: Sequence[str], format: Format, progress: Progress | None = None
     ) -> Exported:
         """Writes a new private file; none is left when that fails. Raises CommandError."""
-        file = await asyncio.to_thread(_NewFile, path)
+        from sophia_core.exchange.contents import LeftOut
+
+        file, left_out = await asyncio.to_thread(_NewFile, path), LeftOut()
         try:
-            async for block in _gathered(self.pieces(session_ids, format, progress=progress)):
+            async for block in _gathered(self.pieces(session_ids, format, progress=progress, left_out=left_out)):
                 await asyncio.to_thread(file.write, block)
             await asyncio.to_thread(file.settle)
         except BaseException:
             file.discard()
             raise
-        return Exported(path, len(session_ids), format)
+        return Exported(path, len(session_ids), format, left_out.told())
 
     async def bring_in(
         self, path: Path, source: Source = "auto", *, dry_run: bool = False, progress: Progress | None = None
@@ -127,6 +143,7 @@ class Exchange:
             )
             raise CommandError(f"{path.name} cannot be imported: {error}.", hint) from None
         finally:
+            await asyncio.to_thread(reading.close)
             if not dry_run:
                 self._bus.publish(SessionsChanged())
         kind = NAMES[reading.kind] if reading.kind else ""
@@ -143,7 +160,8 @@ class Exchange:
         store = await self._vault.get()
         name = "sophia-sessions" if session == ALL else file_name(await _title(store, ids), ids[0])
         done = await _typed(self.export_to(typed_path(to or f"{name}.{chosen}"), ids, chosen))
-        return f"Exported {done.sessions:,} session{'s' if done.sessions != 1 else ''} to {done.path}"
+        said = f"Exported {done.sessions:,} session{'s' if done.sessions != 1 else ''} to {done.path}"
+        return f"{said}\n{done.left_out}" if done.left_out else said
 
     @command("session.import", slash="import")
     async def import_file(self, file: str, *, source: Source = "auto", dry_run: bool = False) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
+from local_store.import_parts import ImportPart
 from local_store.imports import LATEST_MS, Conversation, ImportMessage, Skipped
-from local_store.types import Role, Status, Usage
+from local_store.types import Part, PartKind, PartStatus, Role, Status, Usage
+from sophia_core.exchange import contents as contents_of
 from sophia_core.exchange import pieces
+from sophia_core.exchange.contents import LeftOut
 from sophia_core.exchange.items import BadFile
 from sophia_core.exchange.pieces import Remarks, listed, mapping, string
 from sophia_core.exchange.walk import still_there
 
 if TYPE_CHECKING:
+    from local_store.blobs import Blobs
     from local_store.bulk import Bulk, Entry, Node, Outline
 
 SOURCE: Final = "sophia"
@@ -33,39 +39,86 @@ STATUSES: Final[Mapping[str, Status]] = {
     "partial": "partial",
     "streaming": "interrupted",
 }
+PART_KINDS: Final[Mapping[str, PartKind]] = {
+    "tool_call": "tool_call",
+    "tool_result": "tool_result",
+    "image": "image",
+    "file": "file",
+}
+PART_STATUSES: Final[Mapping[str, PartStatus]] = {
+    "complete": "complete",
+    "failed": "failed",
+    "refused": "refused",
+    "waiting": "failed",
+    "running": "failed",
+}
+"""A call that was waiting or running goes on nowhere else."""
+ODD_PART: Final = "parts of messages were of a kind that is not known: left out"
 ODD_STATUS: Final = "had a status that is not known: taken as interrupted"
 
 
-async def write(bulk: Bulk, session_ids: Iterable[str], now_ms: int, *, ascii_only: bool) -> AsyncIterator[str]:
+async def write(
+    bulk: Bulk, blobs: Blobs, session_ids: Iterable[str], now_ms: int, left_out: LeftOut, *, ascii_only: bool
+) -> AsyncIterator[str]:
     """The export as pieces of text."""
     yield f'{{"format": "{FORMAT}", "version": {VERSION}, "exported_at": {now_ms}, "sessions": ['
     first = True
     for session_id in session_ids:
         if (outline := await still_there(bulk, session_id)) is None:
             continue
-        async for piece in _session(bulk, outline, ascii_only=ascii_only):
+        async for piece in _Writing(bulk, blobs, left_out, ascii_only).session(outline):
             yield piece if not first else piece.removeprefix(",")
             first = False
     yield "\n]}\n"
 
 
-async def _session(bulk: Bulk, outline: Outline, *, ascii_only: bool) -> AsyncIterator[str]:
-    rest: Sequence[Node] = outline.nodes
-    part = 1
-    while rest or part == 1:
-        head = {**_head(outline), "part": part}
-        yield ",\n" + json.dumps(head, ensure_ascii=ascii_only)[:-1] + ', "messages": ['
-        written = characters = 0
-        while rest and written < PART_MESSAGES and characters < PART_CHARACTERS:
-            entries = await bulk.entries(rest[:PAGE])
-            rest = rest[PAGE:]
-            lines = [json.dumps(_described(each), ensure_ascii=ascii_only) for each in entries]
-            if lines:
-                yield (",\n" if written else "\n") + ",\n".join(lines)
-            written += len(lines)
-            characters += sum(map(len, lines))
-        yield "]}"
-        part += 1
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    bulk: Bulk
+    blobs: Blobs
+    left_out: LeftOut
+    ascii_only: bool
+
+    async def session(self, outline: Outline) -> AsyncIterator[str]:
+        part = written = characters = 0
+        async for line in self._lines(outline.nodes):
+            if part == 0 or written >= PART_MESSAGES or characters >= PART_CHARACTERS:
+                part += 1
+                yield ("]}" if part > 1 else "") + self._head(outline, part)
+                written = characters = 0
+            yield (",\n" if written else "\n") + line
+            written += 1
+            characters += len(line)
+        yield "]}" if part else f"{self._head(outline, 1)}]}}"
+
+    def _head(self, outline: Outline, part: int) -> str:
+        return f',\n{self._json({**_head(outline), "part": part})[:-1]}, "messages": ['
+
+    async def _lines(self, nodes: Sequence[Node]) -> AsyncIterator[str]:
+        for start in range(0, len(nodes), PAGE):
+            for entry in await self.bulk.entries(nodes[start : start + PAGE]):
+                parts = entry.message.parts
+                contents = await contents_of.small(self.blobs, parts, self.left_out) if parts else []
+                told = [_part(part, content) for part, content in zip(parts, contents, strict=True)]
+                yield self._json({**_described(entry), **({"parts": told} if told else {})})
+
+    def _json(self, value: object) -> str:
+        return json.dumps(value, ensure_ascii=self.ascii_only)
+
+
+def _part(part: Part, content: bytes | None) -> dict[str, object]:
+    told: dict[str, object | None] = {
+        "kind": part.kind,
+        "name": part.name or None,
+        "call_id": part.call_id,
+        "text": part.text or None,
+        "status": part.status,
+    }
+    if part.blob is not None:
+        told |= {"media_type": part.blob.media_type, "size": part.blob.size}
+    if content is not None:
+        told["content"] = base64.b64encode(content).decode()
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _head(outline: Outline) -> dict[str, object]:
@@ -177,7 +230,35 @@ def _message(told: Mapping[str, Any], number: int, remarks: Remarks) -> ImportMe
         _ms_or_none(told.get("cached_at")),
         _usage(used) if used else None,
         _ms_or_none(used.get("at")),
+        tuple(filter(None, (_taken(mapping(each), remarks) for each in listed(told.get("parts"))))),
     )
+
+
+def _taken(told: Mapping[str, Any], remarks: Remarks) -> ImportPart | None:
+    kind, status = PART_KINDS.get(string(told.get("kind"))), PART_STATUSES.get(string(told.get("status")) or "complete")
+    if kind is None:
+        remarks[ODD_PART] += 1
+        return None
+    content, lost = _content(told)
+    return ImportPart(
+        kind,
+        string(told.get("name")),
+        _text(told.get("call_id")),
+        string(told.get("text")),
+        status or "failed",
+        content,
+        string(told.get("media_type")),
+        lost,
+    )
+
+
+def _content(told: Mapping[str, Any]) -> tuple[bytes | None, str]:
+    if not isinstance(told.get("content"), str):
+        return None, "the export only names it" if "size" in told else ""
+    try:
+        return base64.b64decode(told["content"], validate=True), ""
+    except ValueError:
+        return None, "it is no base64"
 
 
 def _usage(used: Mapping[str, Any]) -> Usage:

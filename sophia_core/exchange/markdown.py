@@ -6,11 +6,14 @@ import re
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
+from sophia_core.exchange.contents import described
+from sophia_core.exchange.pieces import fenced
 from sophia_core.exchange.walk import Step, ending, open_fence, order, speaker, steps, still_there
 from sophia_core.present import when
 from sophia_core.sanitize import one_line, sanitize
 
 if TYPE_CHECKING:
+    from local_store import Part
     from local_store.bulk import Bulk, Outline
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|])")
@@ -51,8 +54,14 @@ def _message(step: Step) -> str:
     head = f"\n### {step.number}{answers} · {_escaped(speaker(message))} · {when(message.created_at)}\n\n"
     thought = _quoted(message.reasoning) if message.reasoning else ""
     said = _closed(sanitize(message.text))
+    parts = "".join(_part(each) for each in message.parts)
     foot = f"\n*{_escaped(below)}*\n" if (below := ending(message)) else ""
-    return f"{head}{thought}{said}{foot}"
+    return f"{head}{thought}{said}{parts}{foot}"
+
+
+def _part(part: Part) -> str:
+    said = sanitize(part.text).rstrip("\n")
+    return f"\n**{_escaped(described(part))}**\n" + (f"\n{fenced(said)}\n" if said else "")
 
 
 def _quoted(reasoning: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from local_store.imports import Conversation, ImportMessage, Skipped, milliseconds
 from local_store.types import Role, Status, Usage
 from sophia_core.exchange import pieces
+from sophia_core.exchange.media import from_data
 from sophia_core.exchange.pieces import Remarks, count, joined, listed, mapping, string
 
 SOURCE: Final = "open-webui"
@@ -111,6 +112,7 @@ def _message(key: str, parent: str | None, told: Mapping[str, Any], remarks: Rem
         created_at=at,
         usage=used,
         usage_at=at if used else None,
+        parts=remarks.parts(),
     )
 
 
@@ -136,6 +138,9 @@ def _part(part: object, remarks: Remarks) -> str:
         return string(part)
     if text := string(found.get("text")):
         return text
+    url = found.get("image_url")
+    if remarks.found(from_data(string(url) or string(mapping(url).get("url")))):
+        return ""
     remarks[pieces.MEDIA] += 1
     return pieces.note(string(found.get("type")) or "content")
 
@@ -151,10 +156,12 @@ def _output(item: Mapping[str, Any]) -> str:
 def _files(told: Mapping[str, Any], remarks: Remarks) -> list[str]:
     found = []
     for each in map(mapping, listed(told.get("files"))):
-        remarks[pieces.MEDIA] += 1
         url = string(each.get("url"))
         where = "" if url.startswith("data:") else url
         name = string(each.get("name")) or string(mapping(each.get("file")).get("filename"))
+        if remarks.found(from_data(url, name)):
+            continue
+        remarks[pieces.MEDIA] += 1
         found.append(pieces.note(string(each.get("type")) or "file", name, where))
     return found
 
@@ -184,7 +191,7 @@ def _usage(told: Mapping[str, Any]) -> Usage | None:
         return None
     thought = count(mapping(used.get("completion_tokens_details")).get("reasoning_tokens"))
     cached = count(mapping(used.get("prompt_tokens_details")).get("cached_tokens"))
-    return Usage(asked or 0, answered or 0, thought, cached)
+    return Usage(asked or 0, answered or 0, thought, cached, pieces.amount(used.get("cost")))
 
 
 def _first(used: Mapping[str, Any], *names: str) -> int | None:

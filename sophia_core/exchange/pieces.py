@@ -6,11 +6,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
+from local_store.import_parts import ImportPart
 from local_store.imports import Conversation, ImportMessage, Skipped
+from sophia_core.exchange.media import Media
 
-MEDIA = "had images, sound or files, which are not imported: the text says so"
+MEDIA = "had images, sound or files that are not in the file: the text says so"
 UNKNOWN_CONTENT = "had content of a kind that is not known: kept as JSON"
 UNKNOWN_ROLE = "had an author that is not known: kept, with his name"
 HIDDEN = "were hidden in the other program, such as instructions: kept as system messages"
@@ -18,7 +21,24 @@ LONGEST_NOTE = 2_000
 
 
 class Remarks(Counter[str]):
-    """What could not be taken over as it was, and how often."""
+    """What could not be taken over as it was, and how often; and what was found for the message that is being read."""
+
+    def __init__(self, media: Media | None = None) -> None:
+        super().__init__()
+        self.media = media or Media()
+        self._parts: list[ImportPart] = []
+
+    def found(self, part: ImportPart | None) -> bool:
+        """Keep a part for the message; False when there is none."""
+        if part is None:
+            return False
+        self._parts.append(part)
+        return True
+
+    def parts(self) -> tuple[ImportPart, ...]:
+        """What was found since the last message."""
+        taken, self._parts = tuple(self._parts), []
+        return taken
 
     def told(self) -> tuple[tuple[str, int], ...]:
         return tuple(self.items())
@@ -44,6 +64,12 @@ def listed(value: object) -> list[Any]:
 def count(value: object) -> int | None:
     """A number of tokens; None when it is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def amount(value: object) -> float | None:
+    """A number of dollars; None when it is none."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0
+    return float(value) if known and isinstance(value, int | float) else None
 
 
 def as_json(value: object) -> str:

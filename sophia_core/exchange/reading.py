@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -11,6 +11,7 @@ from local_store.errors import StoreError
 from local_store.imports import Conversation, Skipped
 from sophia_core.exchange import chatgpt, claude, json_format, open_webui, sources
 from sophia_core.exchange.items import BadFile, BadItem, Item, Items
+from sophia_core.exchange.media import Media
 from sophia_core.exchange.sources import Progress
 
 Kind = Literal["chatgpt", "claude", "open-webui", "llm", "oterm", "sophia"]
@@ -43,6 +44,11 @@ class Reading:
     progress: Progress | None = None
     problem: str = ""
     """Why the rest of the file could not be read."""
+    _media: Media = field(default_factory=Media)
+
+    def close(self) -> None:
+        """Let go of the images and files, after everything that was read has been stored."""
+        self._media.close()
 
     def __iter__(self) -> Iterator[Conversation | Skipped]:
         """Raises BadFile when nothing can be read at all; what goes wrong later is told in `problem`."""
@@ -65,6 +71,7 @@ class Reading:
         if self.kind in ("llm", "oterm") or foreign.is_sqlite(self.path):
             yield from self._database()
             return
+        self._media = Media(self.path if sources.is_archive(self.path) else None)
         with sources.opened(self.path) as source:
             self.progress = source.progress
             for part in source.parts:
@@ -104,7 +111,8 @@ class Reading:
         for kind, knows, reader in _KNOWS:
             if self.kind in (None, kind) and knows(value):
                 self.kind = kind
-                return _mended(reader(value)) if item.mended else reader(value)
+                found = reader(value) if kind != "chatgpt" else chatgpt.conversation(value, self._media)
+                return _mended(found) if item.mended else found
         title = value.get("title") or value.get("name")
         named = title if isinstance(title, str) else ""
         return Skipped(

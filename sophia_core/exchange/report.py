@@ -33,6 +33,8 @@ def told(imported: Imported) -> list[str]:
         lines.append(f"{_many(report.extended, 'session')} had grown: the new messages were added.")
     if report.unchanged:
         lines.append(f"{_many(report.unchanged, 'session')} {_were(report.unchanged)} here already, complete.")
+    if report.attachments:
+        lines.append(f"{_many(report.attachments, 'image or file', 'images and files')} came with them.")
     for text, count in report.remarks:
         lines.append(f"{count:,} {text}.")
     if report.skipped:
@@ -48,8 +50,8 @@ def _named(skipped: Skipped) -> str:
     return f"{name}: {skipped.reason}" if name else skipped.reason
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def _many(count: int, noun: str, many: str = "") -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {many or noun + 's'}"
 
 
 def _were(count: int) -> str:

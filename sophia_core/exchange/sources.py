@@ -17,6 +17,7 @@ from typing import BinaryIO, Final, cast
 from sophia_core.exchange.items import BadFile
 
 BLOCK: Final = 256 * 1024
+ARCHIVE: Final = b"PK\x03\x04"
 MOST_MEMBERS: Final = 100_000
 BOMB_BYTES: Final = 64 * 1024 * 1024
 BOMB_RATIO: Final = 200
@@ -48,12 +49,18 @@ class Source:
     progress: Progress = field(default_factory=Progress)
 
 
+def is_archive(path: Path) -> bool:
+    """Whether the file is a zip archive."""
+    with path.open("rb") as file:
+        return file.read(4) == ARCHIVE
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Source]:
     """The JSON streams in the file. Raises OSError, BadFile."""
     with path.open("rb") as file:
         progress = Progress(0, path.stat().st_size)
-        if file.read(4) == b"PK\x03\x04":
+        if file.read(4) == ARCHIVE:
             with _archive(file) as archive:
                 yield Source(_members(archive, progress), progress)
         else:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from local_store import Message
 
 SIDEBAR_FROM_COLUMNS = 100
+SIDEBAR, WIDEST_SIDEBAR = 30, 44
+"""Columns of the list of sessions: a fifth of the screen between these."""
 BESIDE_TEXT = 6
 """Cells beside the lines of a list: margins, scroll bar and indentation."""
 
@@ -73,7 +75,7 @@ class ChatPane(Horizontal):
         self._before_editing = ""
 
     def compose(self) -> ComposeResult:
-        yield SessionList(id="sessions")
+        yield SessionList(id="sessions", ascii_only=self._ascii_only)
         with Vertical(id="conversation"):
             yield Welcome(self._keys, id="welcome")
             yield Transcript(id="transcript", fps=self._fps, ascii_only=self._ascii_only)
@@ -91,6 +93,7 @@ class ChatPane(Horizontal):
     def _fit_sidebar(self) -> None:
         wide = self.app.size.width >= SIDEBAR_FROM_COLUMNS
         self.sessions.display = wide if self._sidebar is None else self._sidebar
+        self.sessions.styles.width = min(WIDEST_SIDEBAR, max(SIDEBAR, self.app.size.width // 5))
 
     def toggle_sidebar(self) -> None:
         """Shows or hides the sessions, whatever the width."""
@@ -145,6 +148,26 @@ class ChatPane(Horizontal):
     def show_session(self, session_id: str | None, shown: list[tuple[Message, tuple[int, int] | None]]) -> None:
         """Rebuilds the conversation from the store; the running turn is laid over what the store knows of it."""
         self.session_id = session_id
+        self.transcript.show(self._entries(shown))
+        self.transcript.follow()
+        self._show_welcome()
+
+    def exchange(self, shown: list[tuple[Message, tuple[int, int] | None]]) -> None:
+        """Shows another branch of the same session, without moving what is being read and is in both."""
+        self.transcript.exchange(self._entries(shown))
+        self._show_welcome()
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Adds what another process said at the end; the reader is not moved, only told."""
+        for message in messages:
+            entry = entry_of(message, None, sanitize(message.text), sanitize(message.reasoning))
+            if entry.status == "streaming":
+                self.transcript.begin(entry)
+            else:
+                self.transcript.append(entry)
+        self._show_welcome()
+
+    def _entries(self, shown: list[tuple[Message, tuple[int, int] | None]]) -> list[Entry]:
         live, last = self.turns.live, self.turns.last
         entries = []
         for message, branch in shown:
@@ -157,9 +180,7 @@ class ChatPane(Horizontal):
                     entry, text=sanitize(last.text), status=last.status, footer=footer_of_turn(last, last.status)
                 )
             entries.append(entry)
-        self.transcript.show(entries)
-        self.transcript.follow()
-        self._show_welcome()
+        return entries
 
     def restate(self, shown: list[tuple[Message, tuple[int, int] | None]]) -> None:
         """Corrects how the answers shown stand, each in its place; nothing is moved to another part of the text."""

@@ -80,6 +80,16 @@ class Transcript(Viewport, can_focus=True):
         self.following, self.unseen = True, False
         self._arrange()
 
+    def exchange(self, entries: Sequence[Entry]) -> None:
+        """Replace everything; what the reader looks at stays where it is, if it is among the new entries."""
+        self._drain()
+        place = None if self.following else self._flow.place(self.scroll_offset.y)
+        read = self._flow.views[place[0]].entry.id if place else None
+        self.show(entries)
+        number = next((n for n, entry in enumerate(entries) if entry.id == read), None)
+        if place and number is not None:
+            self._scroll(self._flow.row_of((number, place[1])))
+
     def append(self, entry: Entry) -> None:
         """Add a finished entry at the end."""
         self._drain()

@@ -32,6 +32,8 @@ class SessionRow:
     current: bool = False
     mark: str | None = None
     """One character before the title, e.g. while an answer streams."""
+    pinned: bool = False
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,10 @@ Row = SessionRow | HitRow
 LOOKS = ("current", "muted", "match", "selected")
 """What the component classes `sessions--…` are called."""
 Key = tuple[str, str | None]
+FOLDER_CELLS = 12
+"""The most of a folder's name that stands before a title; a third of the room where that is less."""
+NEAR = 100
+"""So many rows before the end of the list, older ones are asked for."""
 
 
 def key_of(row: Row) -> Key:
@@ -95,8 +101,13 @@ class SessionRows(ScrollView, can_focus=True):
 
         row: Row
 
-    def __init__(self) -> None:
+    class EndNeared(Message):
+        """The reader comes near the end, and there is more than is listed."""
+
+    def __init__(self, *, star: str = "★") -> None:
         super().__init__()
+        self._star = star
+        self._more = False
         self._rows: tuple[Row, ...] = ()
         self._lines: list[tuple[int, int]] = []
         self._first: list[int] = []
@@ -114,8 +125,12 @@ class SessionRows(ScrollView, can_focus=True):
         """The row that keys act on."""
         return self._rows[self._index] if self._rows else None
 
-    def show(self, rows: Sequence[Row], *, empty: str, select: Key | None = None) -> None:
-        """Lists the rows. What is selected and what is at the top stay, unless `select` names another row."""
+    def show(self, rows: Sequence[Row], *, empty: str, select: Key | None = None, more: bool = False) -> None:
+        """Lists the rows. What is selected and what is at the top stay, unless `select` names another row.
+
+        With `more` there are others that are not listed: `EndNeared` asks for them.
+        """
+        self._more = more
         kept = select or (key_of(self.selected) if self.selected else None)
         top = self._lines[self.scroll_offset.y][0] if 0 < self.scroll_offset.y < len(self._lines) else None
         anchor = (key_of(self._rows[top]), self.scroll_offset.y - self._first[top]) if top is not None else None
@@ -149,10 +164,21 @@ class SessionRows(ScrollView, can_focus=True):
         if not self._rows:
             return
         before, self._index = self._index, index % len(self._rows)
+        self._ask_for_more(self._index)
         if before != self._index:
             self._repaint(before)
             self._repaint(self._index)
         self._reveal()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Scrolled by whatever means."""
+        super().watch_scroll_y(old_value, new_value)
+        self._ask_for_more(round(new_value) + self.size.height)
+
+    def _ask_for_more(self, place: int) -> None:
+        if self._more and place >= len(self._rows) - NEAR:
+            self._more = False
+            self.post_message(self.EndNeared())
 
     def action_open(self) -> None:
         """Opens what is selected."""
@@ -219,13 +245,19 @@ class SessionRows(ScrollView, can_focus=True):
         subtitle = f" {one_line(row.subtitle)} " if row.subtitle else ""
         if cell_len(subtitle) > width // 2:
             subtitle = ""
-        mark = fit(one_line(row.mark), 1, "") if row.mark else ""
+        mark = fit(one_line(row.mark), 1, "") if row.mark else self._star if row.pinned else ""
         lead = f"{'▌' if row.current else ' '}{mark or ' '}"
         room = max(0, width - cell_len(lead) - cell_len(subtitle))
-        title = fit(one_line(row.title) or "Untitled", room)
-        gap = " " * (room - cell_len(title))
-        style = self._style("current" if row.current else "", selected)
-        cells = [Segment(f"{lead}{title}{gap}", style), Segment(subtitle, self._style("muted", selected))]
+        folder = _folder(row.folder, room)
+        title = fit(one_line(row.title) or "Untitled", room - cell_len(folder))
+        gap = " " * (room - cell_len(folder) - cell_len(title))
+        style, quiet = self._style("current" if row.current else "", selected), self._style("muted", selected)
+        cells = [
+            Segment(lead, style),
+            Segment(folder, quiet),
+            Segment(f"{title}{gap}", style),
+            Segment(subtitle, quiet),
+        ]
         return Strip(cells).adjust_cell_length(width, style)
 
     def _hit_line(self, row: HitRow, selected: bool, width: int) -> Strip:
@@ -245,3 +277,9 @@ class SessionRows(ScrollView, can_focus=True):
             if room <= 0:
                 break
         return Strip(cells).adjust_cell_length(width, quiet)
+
+
+def _folder(name: str, room: int) -> str:
+    """The folder as it stands before a title, as far as there is room for it."""
+    shown = fit(one_line(name), min(FOLDER_CELLS, room // 3))
+    return f"{shown}/" if shown else ""

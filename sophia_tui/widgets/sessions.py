@@ -35,7 +35,8 @@ class SessionList(Vertical):
     """Sessions to open, and a filter above them. Titles match at once; hits come from the owner."""
 
     HELP = (
-        "Enter opens, / filters and searches, n begins a new session, r renames, d deletes, Esc returns to the prompt."
+        "Enter opens, / filters and searches, n begins a new session, r renames, p pins, a archives, m moves to a"
+        " folder, t tags, d deletes, Esc returns to the prompt."
     )
     DEFAULT_CSS = """
     SessionList {
@@ -52,6 +53,10 @@ class SessionList(Vertical):
         Binding("d,delete", "delete", "Delete", show=False),
         Binding("r", "rename", "Rename", show=False),
         Binding("n", "new", "New session", show=False),
+        Binding("p", "pin", "Pin or unpin", show=False),
+        Binding("a", "organise('session.archive')", "Archive", show=False),
+        Binding("m", "organise('session.move', 'Folder to move it to')", "Move to a folder", show=False),
+        Binding("t", "organise('session.tag', 'Tags for it')", "Tag", show=False),
         Binding("down", "list", "To the list", show=False),
     ]
 
@@ -80,6 +85,17 @@ class SessionList(Vertical):
 
         session_id: str
 
+    @dataclass
+    class OrganiseRequested(Message):
+        """Run this command on this session, after asking for its text where there is something to ask."""
+
+        session_id: str
+        command: str
+        asks: str = ""
+
+    class MoreRequested(Message):
+        """Older sessions are wanted: call `show` with more of them."""
+
     class NewRequested(Message):
         """Begin a new session."""
 
@@ -87,15 +103,22 @@ class SessionList(Vertical):
         """The reader is done here: give the focus back to the prompt."""
 
     def __init__(
-        self, *, search_delay: float = SEARCH_DELAY, id: str | None = None, classes: str | None = None
+        self,
+        *,
+        search_delay: float = SEARCH_DELAY,
+        ascii_only: bool = False,
+        id: str | None = None,
+        classes: str | None = None,
     ) -> None:
         super().__init__(id=id, classes=classes)
         self._search_delay = search_delay
         self._timer: Timer | None = None
         self._sessions: tuple[SessionRow, ...] = ()
         self._hits: tuple[HitRow, ...] | None = None
+        self._titled: tuple[SessionRow, ...] = ()
         self._current: str | None = None
-        self._list = SessionRows()
+        self._more = False
+        self._list = SessionRows(star="^" if ascii_only else "★")
         self._filter = Input(placeholder="/ Filter and search", compact=True, select_on_focus=False)
         self._filter.cursor_blink = False
 
@@ -116,19 +139,20 @@ class SessionList(Vertical):
         """The row that keys act on."""
         return self._list.selected
 
-    def show(self, rows: Sequence[SessionRow]) -> None:
+    def show(self, rows: Sequence[SessionRow], *, more: bool = False) -> None:
         """Lists these sessions, newest first as given. Selection and scroll stay; while the reader is elsewhere the
-        selection goes to another current session when there is one."""
-        self._sessions = tuple(rows)
+        selection goes to another current session when there is one. `more`: there are older ones, too."""
+        self._sessions, self._more = tuple(rows), more
         current = next((row.id for row in self._sessions if row.current), None)
         follow = current != self._current and (self._current is None or not self.has_focus_within)
         self._current = current
         self._refresh_rows(select=(current, None) if follow and current else None)
 
-    def show_hits(self, hits: Sequence[HitRow]) -> None:
-        """Lists the messages found, below the titles that match; ignored once the filter is empty again."""
+    def show_hits(self, hits: Sequence[HitRow], titled: Sequence[SessionRow] = ()) -> None:
+        """Lists the messages found, below the titles that match and those found besides (`titled`); ignored once the
+        filter is empty again."""
         if self.query_text:
-            self._hits = tuple(hits)
+            self._hits, self._titled = tuple(hits), tuple(titled)
             self._refresh_rows()
 
     def focus_list(self) -> None:
@@ -138,9 +162,11 @@ class SessionList(Vertical):
     def _refresh_rows(self, select: Key | None = None) -> None:
         query = self.query_text.casefold()
         if not query:
-            self._list.show(self._sessions, empty=NO_SESSIONS, select=select)
+            self._list.show(self._sessions, empty=NO_SESSIONS, select=select, more=self._more)
             return
-        titled: list[Row] = [row for row in self._sessions if query in row.title.casefold()]
+        here = [row for row in self._sessions if query in row.title.casefold()]
+        known = {row.id for row in here}
+        titled: list[Row] = [*here, *(row for row in self._titled if row.id not in known)]
         searching = "Searching…" if self._hits is None else f"Nothing found for “{one_line(self.query_text, 60)}”."
         self._list.show([*titled, *(self._hits or ())], empty=searching, select=select)
 
@@ -151,7 +177,7 @@ class SessionList(Vertical):
             self._timer.stop()
             self._timer = None
         if not self.query_text:
-            self._hits = None
+            self._hits, self._titled = None, ()
         self._refresh_rows()
         self._list.action_select(0)
         if self.query_text:
@@ -173,6 +199,11 @@ class SessionList(Vertical):
         event.stop()
         session_id, message_id = key_of(event.row)
         self.post_message(self.Opened(session_id, message_id))
+
+    @on(SessionRows.EndNeared)
+    def _end_neared(self, event: SessionRows.EndNeared) -> None:
+        event.stop()
+        self.post_message(self.MoreRequested())
 
     def action_filter(self) -> None:
         """Goes to the filter."""
@@ -199,3 +230,13 @@ class SessionList(Vertical):
         """Asks to rename what is selected."""
         if (row := self.selected) is not None:
             self.post_message(self.RenameRequested(key_of(row)[0]))
+
+    def action_pin(self) -> None:
+        """Asks to pin what is selected, or to unpin it."""
+        if isinstance(row := self.selected, SessionRow):
+            self.post_message(self.OrganiseRequested(row.id, "session.unpin" if row.pinned else "session.pin"))
+
+    def action_organise(self, command: str, asks: str = "") -> None:
+        """Asks to run a command on what is selected."""
+        if (row := self.selected) is not None:
+            self.post_message(self.OrganiseRequested(key_of(row)[0], command, asks))

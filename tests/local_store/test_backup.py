@@ -23,6 +23,7 @@ from local_store import (
     swap,
 )
 from local_store.backup import BackupInfo, list_backups, read_info
+from local_store.blobs import INLINE
 from local_store.errors import Damaged
 from local_store.restore import Restored, restore_backup
 from local_store.retention import Keep
@@ -288,6 +289,7 @@ async def killed_at_every_step(opening: OpenStore, folder: Path, how: str) -> li
     home = StorePaths(folder / "home" / "store", folder / "home" / "device")
     store = await opening(at=home)
     await store.sessions.create("old")
+    await store.blobs.put(bytes(INLINE + 1), "image/png")
     made = await store.backups.make(folder / "b")
     await store.sessions.create("new")
     await store.close()

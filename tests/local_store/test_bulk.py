@@ -226,7 +226,7 @@ async def test_a_cancelled_import_keeps_what_it_has_and_goes_on_later(store: Sto
 
 async def test_slices_are_short_and_the_counts_right(opening: OpenStore) -> None:
     store = await opening()
-    bulk = Bulk(store._database, store.paths.run)
+    bulk = Bulk(store._database, store.paths.run, store.blobs)
     bulk._weight = 30.0
     await bulk.add([chain(200), chain(3, "c2"), chain(45, "c3")])
     counts = {each.title: each.message_count for each in await store.sessions.list()}
@@ -236,7 +236,7 @@ async def test_slices_are_short_and_the_counts_right(opening: OpenStore) -> None
 
 async def test_a_session_deleted_during_its_import_is_told(opening: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store = await opening()
-    bulk = Bulk(store._database, store.paths.run)
+    bulk = Bulk(store._database, store.paths.run, store.blobs)
     bulk._weight = 20.0
     write_slice = bulk._write_slice
     deleted: list[str] = []

@@ -12,7 +12,6 @@ import pytest
 
 from local_store import BadValue, NotFound, Usage
 from local_store.foreign import is_sqlite, kind_of, read
-from local_store.foreign_llm import ATTACHMENTS
 from local_store.foreign_oterm import IMAGES, UNKNOWN_ROLE
 from local_store.imports import Conversation, ImportMessage, Skipped
 
@@ -124,7 +123,7 @@ def test_an_older_llm_log(tmp_path: Path) -> None:
     assert (one.source, one.source_id, one.title, one.created_at) == ("llm", "c", "The name", AT_MS)
     assert [(each.role, each.text) for each in one.messages] == [
         ("system", "Be brief"),
-        ("user", "first\n[attachment: image/png, /home/me/cat.png; not imported]"),
+        ("user", "first"),
         ("assistant", 'one\n\n[called weather({"city": "Bern"})]'),
         ("tool", "[weather]\nsunny"),
         ("user", "the long file\nsecond"),
@@ -138,7 +137,9 @@ def test_an_older_llm_log(tmp_path: Path) -> None:
         AT_MS + 1500,
     )
     assert one.messages[5].usage == Usage(7, 9, 3, None)
-    assert dict(one.remarks) == {ATTACHMENTS: 1}
+    assert dict(one.remarks) == {}
+    (picture,) = one.messages[1].parts
+    assert (picture.kind, picture.content, picture.media_type) == ("image", b"...", "image/png")
     assert (alone.source_id, alone.messages[-1].model) == ("r3", "gpt-4o-mini")
 
 

@@ -23,6 +23,7 @@ Write = Callable[[OpenStore, StorePaths], Awaitable[None]]
 
 V1 = (Path(__file__).parent / "schema_v1.sql").read_text("utf-8")
 V2 = (Path(__file__).parent / "schema_v2.sql").read_text("utf-8")
+V3 = (Path(__file__).parent / "schema_v3.sql").read_text("utf-8")
 BOOKKEEPING = """
 CREATE TABLE "_sqlite_migrations" ("id" INTEGER PRIMARY KEY, "migration_set" TEXT, "name" TEXT, "applied_at" TEXT);
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name" ON "_sqlite_migrations" ("migration_set", "name");
@@ -51,6 +52,13 @@ INSERT INTO outbox VALUES (1, '01E', '01S', 'p', 'm', 'waiting', NULL, 2, 'cut',
 INSERT INTO response VALUES (1, 'k', '01A');
 INSERT INTO secret VALUES ('token', 'hush', 20);
 """
+ORGANISED = """
+INSERT INTO _sqlite_migrations VALUES (3, 'local_store', 'm003_audit', '2026-03-04 05:06:07+00:00');
+PRAGMA user_version = 3;
+UPDATE session SET pinned = 1, folder = 'journeys';
+INSERT INTO tag VALUES ('01S', 'sea');
+INSERT INTO imported VALUES ('llm', 'x1', '01S');
+"""
 
 
 async def write_v1(opening: OpenStore, paths: StorePaths) -> None:
@@ -61,6 +69,11 @@ async def write_v1(opening: OpenStore, paths: StorePaths) -> None:
 async def write_v2(opening: OpenStore, paths: StorePaths) -> None:
     """Put a database of the second version in place of a new one, with the same keys."""
     await write_old(opening, paths, V1 + BOOKKEEPING + DATA + V2 + UPGRADED)
+
+
+async def write_v3(opening: OpenStore, paths: StorePaths) -> None:
+    """Put a database of the third version in place of a new one, with the same keys."""
+    await write_old(opening, paths, V1 + BOOKKEEPING + DATA + V2 + UPGRADED + V3 + ORGANISED)
 
 
 async def write_old(opening: OpenStore, paths: StorePaths, script: str) -> None:
@@ -91,6 +104,7 @@ def shape(connection: Connection) -> dict[str, str | None]:
 def test_a_released_schema_is_not_edited() -> None:
     assert [*(schema.CONVERSATIONS + schema.SEARCH_INDEX).split()] == V1.split()
     assert [*schema.OUTBOX.split()] == V2.split()
+    assert [*(schema.ORGANISING + schema.AUDIT).split()] == V3.split()
 
 
 async def test_a_store_of_the_first_version_keeps_everything(opening: OpenStore, paths: StorePaths) -> None:
@@ -134,7 +148,20 @@ async def test_a_store_of_the_second_version_keeps_everything(opening: OpenStore
     connection.close()
 
 
-@pytest.mark.parametrize("write", [write_v1, write_v2])
+async def test_a_store_of_the_third_version_keeps_everything(opening: OpenStore, paths: StorePaths) -> None:
+    await write_v3(opening, paths)
+    store = await opening()
+    outline = await store.bulk.outline("01S")
+    assert (outline.pinned, outline.archived, outline.folder, outline.tags) == (True, False, "journeys", ("sea",))
+    assert [each.id for each in await store.sessions.list()] == ["01S"]
+    await store.close()
+    connection = raw(paths)
+    assert connection.execute("SELECT source, source_id, session_id FROM imported").fetchall() == [("llm", "x1", "01S")]
+    assert connection.execute("SELECT persona FROM session").fetchall() == [(None,)]
+    connection.close()
+
+
+@pytest.mark.parametrize("write", [write_v1, write_v2, write_v3])
 async def test_an_upgraded_store_has_all_a_new_one_has(
     opening: OpenStore, paths: StorePaths, tmp_path: Path, write: Write
 ) -> None:
@@ -150,8 +177,8 @@ async def test_an_upgraded_store_has_all_a_new_one_has(
     upgraded, new = raw(paths), raw(fresh)
     assert shape(upgraded) == shape(new)
     recorded = upgraded.execute("SELECT name FROM _sqlite_migrations ORDER BY id").fetchall()
-    assert recorded == [("m001_conversations",), ("m002_outbox",), ("m003_audit",)]
-    assert upgraded.execute("PRAGMA user_version").fetchone() == (3,)
+    assert recorded == [("m001_conversations",), ("m002_outbox",), ("m003_audit",), ("m004_records",)]
+    assert upgraded.execute("PRAGMA user_version").fetchone() == (4,)
     for connection in (upgraded, new):
         connection.close()
 

@@ -65,9 +65,9 @@ async def test_a_log_that_was_cut_short_is_store_trouble(loaded: Loaded, pipe: P
     assert await run(loaded, pipe, *words) == STORE
     if "--json" in words:
         (report,) = pipe.events
-        assert (report["ok"], report["fault"], report["first"], report["entries"]) == (False, "truncated", 4, 3)
+        assert (report["ok"], report["fault"], report["first"], report["entries"]) == (False, "truncated", 5, 4)
     else:
-        assert "truncated at entry 4" in pipe.err and "audit.accept" in pipe.err
+        assert "truncated at entry 5" in pipe.err and "audit.accept" in pipe.err
 
 
 async def test_an_export_has_a_line_an_entry(loaded: Loaded, pipe: Piped, tmp_path: Path) -> None:

@@ -40,13 +40,14 @@ async def test_text_arrives_while_the_server_is_still_speaking_and_ctrl_c_keeps_
     ]
 
 
-async def test_sigterm_ends_it_as_tidily(sophia: Program) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_shutdown_or_a_closed_terminal_ends_it_as_tidily(sophia: Program, number: signal.Signals) -> None:
     process = await sophia.start("ask", "--json", "stall_mid")
     await first_bytes(process)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     end = await ended(process)
     last = json.loads(end.out.splitlines()[-1])
-    assert (end.code, last["type"], last["status"]) == (143, "finished", "cancelled")
+    assert (end.code, last["type"], last["status"]) == (128 + number, "finished", "cancelled")
 
 
 async def test_a_reader_that_leaves_ends_it_quietly(sophia: Program, server: ContractServer) -> None:

@@ -55,7 +55,7 @@ class Room:
         self.vault = Vault(StorePaths(home / "store", home / "device"), self.bus, allow_keyring=False)
         self.auditor = Auditor(self.vault, {"paid"})
         self.bus.subscribe(self.auditor)
-        self.registry.after = self.auditor.ran
+        self.registry.after.append(self.auditor.ran)
         self.registry.collect(Desk())
         self.registry.collect(self.auditor)
 
@@ -174,7 +174,8 @@ async def test_a_store_that_recovered_is_told(room: Room) -> None:
     room.tell(StoreStateChanged("open", "Everything is saved again."))
     room.vault.recovered = 3
     room.tell(StoreStateChanged("open"))
-    assert [each.detail for each in await room.entries()] == [{"was": "full"}, {"answers": "3"}]
+    assert [each.detail for each in await room.entries()] == [{"detail": "no space"}, {"was": "full"}, {"answers": "3"}]
+    assert (await room.entries())[0].kind == "store.full"
 
 
 async def test_what_the_store_refuses_is_kept_and_written_later(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

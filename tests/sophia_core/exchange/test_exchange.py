@@ -164,7 +164,7 @@ async def test_an_import_is_told_and_noted(desk: Desk, tmp_path: Path) -> None:
     said = str(await registry.run_line(f"import {path}"))
     assert said.splitlines() == [
         "Imported 1 new session from Claude with 1 message.",
-        "1 had images, sound or files, which are not imported: the text says so.",
+        "1 had images, sound or files that are not in the file: the text says so.",
         "1 left out:",
         "  odd: it is no conversation of Claude",
     ]

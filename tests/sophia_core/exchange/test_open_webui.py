@@ -81,12 +81,13 @@ def test_errors_usage_files_and_sources() -> None:
         content="",
         error={"content": "no such model"},
         usage={"prompt_eval_count": 5, "eval_count": 7},
-        files=[{"type": "image", "url": "data:image/png;base64,xxx"}, {"type": "file", "name": "a.pdf"}],
+        files=[{"type": "image", "url": "data:image/png;base64,aGk="}, {"type": "file", "name": "a.pdf"}],
         sources=[{"source": {"name": "wiki"}}, {"source": {"name": "wiki"}}],
     )
     assert (said.status, said.error, said.usage) == ("failed", "no such model", Usage(5, 7))
-    assert said.text == "[image; not imported]\n\n[file: a.pdf; not imported]\n\n[sources: wiki]"
-    assert remarks == {MEDIA: 2, SOURCES: 1}
+    assert said.text == "[file: a.pdf; not imported]\n\n[sources: wiki]"
+    assert remarks == {MEDIA: 1, SOURCES: 1}
+    assert [(each.kind, each.content, each.media_type) for each in said.parts] == [("image", b"hi", "image/png")]
     said, _ = only(content="x", usage={"prompt_tokens": 1, "completion_tokens_details": {"reasoning_tokens": 2}})
     assert said.usage == Usage(1, 0, 2)
 

@@ -134,8 +134,9 @@ async def test_a_long_session_stands_in_several_entries(desk: Desk, monkeypatch:
     await desk.store.bulk.add([Conversation("sophia", ours("s"), "long", messages, AT, AT)])
     found: list[dict[str, Any]] = json.loads(await exported(desk.exchange, [ours("s")]))["sessions"]
     assert [(each["id"], each["part"], len(each["messages"])) for each in found] == [
-        (ours("s"), 1, 100),
-        (ours("s"), 2, 50),
+        (ours("s"), 1, 60),
+        (ours("s"), 2, 60),
+        (ours("s"), 3, 30),
     ]
 
 

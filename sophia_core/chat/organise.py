@@ -1,0 +1,167 @@
+"""Order among the conversations: pins, folders, tags and the archive, and taking the last of it back."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from local_store.errors import BadValue, NotFound
+from sophia_core.commands import CommandError, command
+from sophia_core.events import Bus, SessionsChanged
+from sophia_core.sanitize import one_line
+from sophia_core.state import Current
+from sophia_core.vault import Vault
+
+if TYPE_CHECKING:
+    from local_store import Group, Session, Store
+
+MOST_KEPT = 50
+SAID = 40
+Change = Callable[["Store"], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Undo:
+    """How one change is taken back, and what it is called."""
+
+    words: str
+    change: Change
+
+
+class Organise:
+    """The commands that say where a conversation stands in the list. Each names a session, or means the open one."""
+
+    def __init__(self, vault: Vault, bus: Bus, current: Current) -> None:
+        self._vault, self._bus, self._current = vault, bus, current
+        self._undo: builtins.list[_Undo] = []
+
+    def _can_undo(self) -> str | None:
+        return None if self._undo else "there is nothing to take back"
+
+    async def _get(self, session: str | None) -> tuple[Store, Session]:
+        wanted = session or self._current.session_id
+        if wanted is None:
+            raise CommandError("No session is open.", "Open one with /open, or name its id.")
+        store = await self._vault.get()
+        try:
+            return store, await store.sessions.get(wanted)
+        except NotFound as error:
+            hint = error.hint or "`sophia sessions` lists them."
+            raise CommandError(f"There is no session {wanted!r}.", hint) from None
+
+    async def _do(self, store: Store, change: Change, undo: _Undo | None) -> None:
+        try:
+            await change(store)
+        except BadValue as error:
+            raise CommandError(f"That does not work: {error}.", error.hint) from None
+        except NotFound:
+            raise CommandError("The session is gone.", "`sophia sessions` lists those there are.") from None
+        if undo is not None:
+            self._undo = [*self._undo, undo][-MOST_KEPT:]
+        self._bus.publish(SessionsChanged())
+
+    @command("session.pin", slash="pin")
+    async def pin(self, session: str | None = None) -> str:
+        """Pin a session: it is listed before all others."""
+        return await self._pin(session, pinned=True)
+
+    @command("session.unpin", slash="unpin")
+    async def unpin(self, session: str | None = None) -> str:
+        """List a pinned session among the others again."""
+        return await self._pin(session, pinned=False)
+
+    async def _pin(self, session: str | None, *, pinned: bool) -> str:
+        store, found = await self._get(session)
+        done = "is pinned" if pinned else "is no longer pinned"
+        if found.pinned == pinned:
+            return f"{_name(found)} {done}."
+        undo = _Undo(f"{_name(found)} {done}", lambda store: store.organising.pin(found.id, pinned=not pinned))
+        await self._do(store, lambda store: store.organising.pin(found.id, pinned=pinned), undo)
+        return f"{_name(found)} {done}."
+
+    @command("session.archive", slash="archive")
+    async def archive(self, session: str | None = None) -> str:
+        """Put a session into the archive: it is found by searching, but no longer listed."""
+        return await self._archive(session, archived=True)
+
+    @command("session.unarchive", slash="unarchive")
+    async def unarchive(self, session: str | None = None) -> str:
+        """Take a session out of the archive."""
+        return await self._archive(session, archived=False)
+
+    async def _archive(self, session: str | None, *, archived: bool) -> str:
+        store, found = await self._get(session)
+        done = "is archived" if archived else "is listed again"
+        if found.archived == archived:
+            return f"{_name(found)} {done}."
+        undo = _Undo(f"{_name(found)} {done}", lambda store: store.organising.archive(found.id, archived=not archived))
+        await self._do(store, lambda store: store.organising.archive(found.id, archived=archived), undo)
+        return f"{_name(found)} {done}{'; /undo takes it back' if archived else ''}."
+
+    @command("session.move", slash="move")
+    async def move(self, folder: str = "", *, session: str | None = None) -> str:
+        """Move a session to a folder, which is made if need be; without a name, out of its folder."""
+        store, found = await self._get(session)
+        undo = _Undo(f"{_name(found)} was moved", lambda store: store.organising.move(found.id, found.folder))
+        await self._do(store, lambda store: store.organising.move(found.id, folder), undo)
+        now = (await store.sessions.get(found.id)).folder
+        return f"{_name(found)} is in {now!r}." if now else f"{_name(found)} is in no folder."
+
+    @command("session.tag", slash="tag")
+    async def tag(self, tags: str, *, session: str | None = None) -> str:
+        """Tag a session; several tags are set apart by blanks, or by commas where a tag holds blanks."""
+        store, found = await self._get(session)
+        names = _names(tags)
+        undo = _Undo(f"{_name(found)} was tagged", lambda store: _retag(store, found))
+        await self._do(store, lambda store: store.organising.tag(found.id, names), undo)
+        return await self._tagged(store, found)
+
+    @command("session.untag", slash="untag")
+    async def untag(self, tags: str, *, session: str | None = None) -> str:
+        """Take tags away from a session."""
+        store, found = await self._get(session)
+        names = _names(tags)
+        undo = _Undo(f"{_name(found)} lost tags", lambda store: _retag(store, found))
+        await self._do(store, lambda store: store.organising.untag(found.id, names), undo)
+        return await self._tagged(store, found)
+
+    async def _tagged(self, store: Store, session: Session) -> str:
+        tags = (await store.sessions.get(session.id)).tags
+        return f"{_name(session)} is tagged {', '.join(tags)}." if tags else f"{_name(session)} has no tags."
+
+    @command("session.folders", slash="folders")
+    async def folders(self) -> builtins.list[Group]:
+        """List the folders, and how many sessions are in each."""
+        return await (await self._vault.get()).organising.folders()
+
+    @command("session.tags", slash="tags")
+    async def tags(self) -> builtins.list[Group]:
+        """List the tags, and how many sessions have each."""
+        return await (await self._vault.get()).organising.tags()
+
+    @command("session.undo", slash="undo", enabled=_can_undo)
+    async def undo(self) -> str:
+        """Take back the last pinning, archiving, moving or tagging."""
+        store = await self._vault.get()
+        last = self._undo.pop()
+        await self._do(store, last.change, None)
+        return f"Taken back: {last.words}."
+
+
+async def _retag(store: Store, before: Session) -> None:
+    now = (await store.sessions.get(before.id)).tags
+    await store.organising.untag(before.id, [name for name in now if name not in before.tags])
+    await store.organising.tag(before.id, [name for name in before.tags if name not in now])
+
+
+def _names(tags: str) -> builtins.list[str]:
+    names = [name.strip() for name in (tags.split(",") if "," in tags else tags.split())]
+    if not any(names):
+        raise CommandError("There is no tag to set.", "Name it: /tag work")
+    return [name for name in names if name]
+
+
+def _name(session: Session) -> str:
+    return f"“{one_line(session.title, SAID) or 'Untitled'}”"

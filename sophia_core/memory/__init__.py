@@ -1,0 +1,1 @@
+"""Memory: finding what was said by what it means."""

@@ -1,0 +1,160 @@
+"""Purging: what is gone is in no page any more, used or free."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from local_store import NotFound, Store, StorePaths
+from local_store.ids import now_ms
+from local_store.pages import Pages
+
+from .conftest import OpenStore
+from .damage_support import keys_of
+
+GONE, KEPT = "zebrafish", "aardvark"
+
+
+async def told(store: Store, marker: str, turns: int = 20) -> str:
+    """A conversation that leaves traces of `marker` in every table it can."""
+    session = await store.sessions.create(f"About the {marker}")
+    parent = None
+    for step in range(turns):
+        turn = await store.turns.begin(session.id, parent, f"{marker} asked {step}", request_id="r")
+        await store.turns.journal(turn.answer.id, text=f"{marker} chunk {step} " * 30)
+        text = f"{marker} said {step} " * (1200 if step == 5 else 3)
+        await store.turns.finish(turn.answer.id, text=text, reasoning=f"{marker} thought", status="complete")
+        parent = turn.answer.id
+    await store.drafts.save(session.id, f"{marker} draft")
+    await store.sessions.rename(session.id, f"More about the {marker}")
+    return session.id
+
+
+def traces(paths: StorePaths, marker: str) -> list[int]:
+    """The pages, free ones included, in which the marker stands; the search index leaves out how a word begins."""
+    with Pages(paths.database, keys_of(paths)) as pages:
+        assert not pages._frames, "the log is not empty"
+        found = []
+        for number in range(1, pages.count + 1):
+            content = pages.page(number)
+            assert content is not None
+            if marker.encode() in content or marker[2:].encode() in content:
+                found.append(number)
+        return found
+
+
+async def test_nothing_of_it_is_left_in_any_page(opening: OpenStore, paths: StorePaths) -> None:
+    store = await opening()
+    gone, kept = await told(store, GONE), await told(store, KEPT)
+    before = await store.messages.path(kept)
+    progress: list[tuple[int, int]] = []
+    done = await store.purge.sessions([gone], progress=lambda now, total: progress.append((now, total)))
+    assert (done.sessions, done.messages, done.left, done.held) == (1, 40, (), ())
+    assert progress and all(now <= total for now, total in progress)
+    with pytest.raises(NotFound):
+        await store.messages.all(gone)
+    assert await store.messages.path(kept) == before
+    assert [each.session_id for each in await store.search.messages(KEPT, limit=1)] == [kept]
+    assert await store.search.messages(GONE) == []
+    (entry,) = [each for each in await store.audit.entries() if each.kind == "session.purged"]
+    assert entry.subject == gone and GONE not in str(entry.detail)
+    assert not [each.name for each in await store.check(full=True) if not each.ok and each.name != "recovery key"][1:]
+    await store.close()
+    assert traces(paths, GONE) == [] and traces(paths, KEPT)
+    assert not list(paths.root.glob("sophia.db.next*"))
+    assert (await opening()).rolled_back is None
+
+
+async def test_what_deleting_leaves_goes_with_a_purge_of_what_was_deleted(
+    opening: OpenStore, paths: StorePaths
+) -> None:
+    store = await opening()
+    gone, _ = await told(store, GONE), await told(store, KEPT)
+    await store.sessions.delete(gone)
+    await store.close()
+    assert traces(paths, GONE), "deleting alone removes everything: then purging is needed no more"
+    store = await opening()
+    await store.purge.sessions([])
+    await store.close()
+    assert traces(paths, GONE) == [] and traces(paths, KEPT)
+
+
+async def test_what_cannot_be_done_while_another_is_open_is_said(opening: OpenStore, paths: StorePaths) -> None:
+    store, other = await opening(), await opening()
+    gone = await told(store, GONE, 2)
+    done = await store.purge.sessions([gone])
+    assert done.messages == 4 and "open in another place" in done.left[0]
+    with pytest.raises(NotFound):
+        await other.sessions.get(gone)
+    await other.close()
+    assert (await store.purge.sessions([])).left == ()
+    await store.close()
+    assert traces(paths, GONE) == []
+
+
+async def test_copies_that_may_have_it_are_named_and_ours_removed(
+    opening: OpenStore, paths: StorePaths, folder: Path
+) -> None:
+    store = await opening()
+    await store.backups.make(folder)
+    await asyncio.to_thread(_later)
+    gone = await told(store, GONE, 1)
+    ours = await store.backups.make(folder)
+    named = await store.backups.make(folder / "mine.sophia-backup")
+    done = await store.purge.sessions([gone], backups=[folder])
+    assert {each.path: each.ours for each in done.held} == {ours.path: True, named.path: False}
+    again = await told(store, GONE, 1)
+    later = await store.backups.make(folder)
+    done = await store.purge.sessions([again], backups=[folder], remove_backups=True)
+    assert done.removed == (later.path,) and not later.path.exists()
+    assert ours.path.exists() and named.path.exists()
+
+
+def _later() -> None:
+    """Until the clock of the ids has gone on, so that what is made now is not as old as what was before."""
+    begun = now_ms()
+    while now_ms() <= begun:
+        pass
+
+
+async def test_attachments_and_memories_go_along(opening: OpenStore, paths: StorePaths) -> None:
+    from local_store.types import Part
+
+    store = await opening()
+    gone, kept = await told(store, GONE, 1), await told(store, KEPT, 1)
+    small = await store.blobs.put(GONE.encode() * 50, "text/plain")
+    large = await store.blobs.put(GONE.encode() * 200_000, "text/plain")
+    shared = await store.blobs.put(b"shared", "text/plain")
+    for session_id, blobs in ((gone, (small, large, shared)), (kept, (shared,))):
+        question = (await store.messages.path(session_id))[0]
+        await store.parts.add(question.id, [Part("file", f"{KEPT}.txt", blob=blob) for blob in blobs])
+    assert len(list(paths.blobs.iterdir())) == 1
+    done = await store.purge.sessions([gone])
+    assert done.attachments == 2 and list(paths.blobs.iterdir()) == []
+    assert await store.blobs.get(shared.id) == b"shared"
+    await store.close()
+    assert traces(paths, GONE) == []
+
+
+async def test_giving_up_leaves_a_sound_store(opening: OpenStore, paths: StorePaths) -> None:
+    store = await opening()
+    gone, kept = await told(store, GONE), await told(store, KEPT)
+
+    def give_up(now: int, total: int) -> None:
+        purging.cancel()
+
+    purging = asyncio.ensure_future(store.purge.sessions([gone], progress=give_up))
+    with pytest.raises(asyncio.CancelledError):
+        await purging
+    assert len(await store.messages.path(kept)) == 40
+    assert (await store.purge.sessions([gone])).left == ()
+    await store.close()
+    assert traces(paths, GONE) == []
+
+
+async def test_what_was_long_unused_is_chosen_without_pinned_ones(store: Store) -> None:
+    old = await told(store, KEPT, 1)
+    assert await store.purge.unused_since(now_ms() + 10_000) == [old]
+    assert await store.purge.unused_since(0) == []
