@@ -36,11 +36,11 @@ class TerminalAsker:
             f"\nRecovery key, shown once:\n\n    {key}\n\n"
             "Write it down and keep it apart from this machine: it opens the store when all else is lost.\n"
         )
-        return self._line(f"Type its last {CONFIRMATION_GROUPS} groups to confirm (Enter: not now): ") or None
+        return self.line(f"Type its last {CONFIRMATION_GROUPS} groups to confirm (Enter: not now): ") or None
 
     def confirm(self, question: str) -> bool:
         """Whether the person says yes; Enter means no."""
-        return self._line(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        return self.line(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
     def _secret(self, prompt: str) -> str:
         import getpass
@@ -49,7 +49,8 @@ class TerminalAsker:
             return getpass.getpass(prompt)
         return ""
 
-    def _line(self, prompt: str) -> str:
+    def line(self, prompt: str) -> str:
+        """What the person types; empty when they type nothing."""
         self._console.err(prompt)
         with self._asking():
             return sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""

@@ -85,6 +85,30 @@ def _sessions(parser: argparse.ArgumentParser) -> None:
     _purge(actions.add_parser("purge", help="remove conversations so that nothing is left", allow_abbrev=False))
 
 
+def _macro(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="list")
+    _json(parser, "an array; of run, one object")
+    actions = parser.add_subparsers(metavar="[list | show | run | check | trust]", parser_class=Parser)
+    listing = actions.add_parser("list", help="list them (the default)", allow_abbrev=False)
+    show = actions.add_parser("show", help="print the text of one", allow_abbrev=False)
+    run = actions.add_parser("run", help="run one", allow_abbrev=False)
+    check = actions.add_parser("check", help="say what is wrong with the files", allow_abbrev=False)
+    trust = actions.add_parser("trust", help="let one of this folder run", allow_abbrev=False)
+    for each in (show, run, trust):
+        each.add_argument("name", metavar="NAME", help="the macro")
+    run.add_argument("values", nargs="*", metavar="NAME=VALUE", help="what it asks for")
+    which = run.add_mutually_exclusive_group()
+    which.add_argument("--continue", dest="latest", action="store_true", help="in the session used last")
+    which.add_argument("--session", metavar="ID", help="in this session")
+    run.add_argument("--dry-run", action="store_true", help="only tell what it would do")
+    run.add_argument("--allow-programs", action="store_true", help="let it run the programs it names")
+    run.add_argument("--yes", action="store_true", help="also do what cannot be undone")
+    named = {"list": listing, "show": show, "run": run, "check": check, "trust": trust}
+    for name, each in named.items():
+        each.set_defaults(action=name)
+        each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+
+
 def _init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="ask nothing; SOPHIA_PASSPHRASE protects the store if set")
     parser.add_argument("--recovery-key-file", metavar="F", help="a new file for the recovery key")
@@ -260,6 +284,7 @@ SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
         "run": Entry("Run command lines, such as 'chat.send \"hi\"'.", _run, "sophia_cli.run", "lines"),
         "commands": Entry("List every command there is.", _commands, "sophia_cli.catalogue"),
         "sessions": Entry("List, show, search and delete conversations.", _sessions, "sophia_cli.sessions"),
+        "macro": Entry("Run, list and check macros.", _macro, "sophia_cli.macro"),
         "init": Entry("Make the encrypted store before its first use.", _init, "sophia_cli.init"),
         "keys": Entry("See and change what unlocks the store.", _keys, "sophia_cli.keys"),
         "login": Entry("Sign in to a provider, or keep its API key.", _login, "sophia_cli.login"),

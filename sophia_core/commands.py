@@ -190,6 +190,16 @@ class Registry:
                 raise ValueError(f"/{new.spec.slash} names both {self._slashes[new.spec.slash]!r} and {new.name!r}")
             self._slashes[new.spec.slash] = new.name
 
+    def remove(self, name: str) -> None:
+        """Takes a command away again: a macro whose file is gone."""
+        gone = self._commands.pop(name)
+        if gone.spec.slash:
+            self._slashes.pop(gone.spec.slash, None)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a command of this dotted or short name."""
+        return name in self._commands or name in self._slashes
+
     def __iter__(self) -> Iterator[Command]:
         return iter(sorted(self._commands.values(), key=lambda each: each.name))
 

@@ -37,6 +37,38 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class MacroStarted:
+    run_id: str
+    name: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class MacroStepped:
+    """A step begins."""
+
+    run_id: str
+    name: str
+    """The macro whose step it is; another one while a macro calls one."""
+    number: int
+    steps: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class MacroFinished:
+    run_id: str
+    name: str
+    ending: Literal["finished", "stopped", "failed", "cancelled"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MacrosChanged:
+    """There are other macros now, and so other commands."""
+
+
+@dataclass(frozen=True, slots=True)
 class TurnStarted:
     session_id: str
     question_id: str
@@ -248,6 +280,10 @@ Event = (
     | TokenRenewed
     | LoginNeeded
     | OutboxChanged
+    | MacroStarted
+    | MacroStepped
+    | MacroFinished
+    | MacrosChanged
 )
 Listener = Callable[[Event], None]
 

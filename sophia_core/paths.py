@@ -15,6 +15,8 @@ class Paths:
     config_file: Path
     themes_dir: Path
     """The user's own themes; a file here wins over a shipped theme of the same name."""
+    macros_dir: Path
+    """The person's own macros."""
     store_dir: Path
     device_dir: Path
     """Holds the device key, apart from the store it unlocks, so that a copy of one is not a copy of both."""
@@ -34,6 +36,7 @@ def resolve_paths(env: Mapping[str, str] | None = None) -> Paths:
     return Paths(
         config_file=config / "config.toml",
         themes_dir=config / "themes",
+        macros_dir=config / "macros",
         store_dir=Path(dirs.user_data_dir) / "store",
         device_dir=state / "device",
         log_file=state / "sophia.log",
@@ -45,6 +48,7 @@ def _under(home: Path) -> Paths:
     return Paths(
         config_file=home / "config.toml",
         themes_dir=home / "themes",
+        macros_dir=home / "macros",
         store_dir=home / "store",
         device_dir=home / "device",
         log_file=home / "logs" / "sophia.log",

@@ -194,6 +194,11 @@ def described(providers: Sequence[Provider]) -> str:
     )
 
 
+def secret_variables(settings: Settings) -> list[str]:
+    """The variables of the environment that hold keys: no program that is started gets to see them."""
+    return [each.api_key_env for each in settings.providers if each.api_key_env]
+
+
 def missing_keys(settings: Settings, env: Mapping[str, str]) -> list[tuple[str, str]]:
     """Providers whose key variable is named in the config but not set: (provider, variable)."""
     named = ((each.name, each.api_key_env) for each in settings.providers if not each.issuer)

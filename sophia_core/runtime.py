@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend_client import BackendClient
@@ -32,10 +33,12 @@ from sophia_core.exchange.exchange import Exchange
 from sophia_core.idle_lock import IdleLock
 from sophia_core.login import Login
 from sophia_core.logs import Log, correlation, new_request_id
+from sophia_core.macros.library import Library
+from sophia_core.macros.macros import Macros
 from sophia_core.memory.memory import Memory
 from sophia_core.models import Models
 from sophia_core.outbox import Outbox
-from sophia_core.providers import build_providers, described, missing_keys
+from sophia_core.providers import build_providers, described, missing_keys, secret_variables
 from sophia_core.routes import Routes, route_of
 from sophia_core.setting_history import SettingChanges
 from sophia_core.spending import Spending
@@ -68,6 +71,7 @@ COMMAND_OWNERS: tuple[type, ...] = (
     Care,
     Analytics,
     SettingChanges,
+    Macros,
 )
 """The classes whose commands work without a screen."""
 
@@ -125,7 +129,16 @@ class Runtime:
         self.spending = Spending(self.vault, self.client.cap, paid, self.degradation.look)
         self.auditor = Auditor(self.vault, paid)
         self.analytics = Analytics(self.vault, enabled=settings.analytics.enabled)
-        self.registry.after += [self.auditor.ran, self.analytics.ran]
+        self.macros = Macros(
+            Library(paths.macros_dir, Path.cwd(), paths.macros_dir.with_name("trusted-macros")),
+            self.registry,
+            self.bus,
+            self.vault,
+            self.current,
+            env=self._env,
+            secret=secret_variables(settings),
+        )
+        self.registry.after += [self.auditor.ran, self.analytics.ran, self.macros.done]
         self.setting_changes = SettingChanges(self.vault)
         place = StorePaths(paths.store_dir, paths.device_dir)
         self.backups = Backups(
@@ -157,7 +170,7 @@ class Runtime:
         """Who has commands: one of each of COMMAND_OWNERS."""
         talking = (self.chat, self.branches, self.chat.cache, self.outbox, self.models, self.routes, self.login)
         keeping = (self.sessions, self.organise, self.memory, self.exchange, self.backups, self.care)
-        return (*talking, *keeping, self.vault, self.auditor, self.analytics, self.setting_changes)
+        return (*talking, *keeping, self.vault, self.auditor, self.analytics, self.setting_changes, self.macros)
 
     def _build_embedded(self) -> EmbeddedServer:
         from sophia_core.embedded import EmbeddedOptions, EmbeddedServer
@@ -266,6 +279,7 @@ class Runtime:
                 last_first.push_async_callback(self.embedded.stop)
             last_first.push_async_callback(self._stop_warming)
             last_first.push_async_callback(self.chat.close)
+            last_first.push_async_callback(self.macros.close)
             last_first.push_async_callback(self.watching.close)
             last_first.push_async_callback(self.memory.close)
             last_first.push_async_callback(self.upkeep.close)

@@ -23,11 +23,17 @@ PAGES = [
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "template.md"),
 ]
 SPECS = [spec for owner in (*COMMAND_OWNERS, ScreenCommands) for _, spec in declarations(owner)]
+MACROS = {path.stem for path in (ROOT / "sophia_core/macros/shipped").glob("*.toml")}
 COMMANDS = {spec.name for spec in SPECS} | {spec.slash for spec in SPECS if spec.slash}
+COMMANDS |= MACROS | {f"macro.{name}" for name in MACROS}
 GROUPS = {spec.name.split(".")[0] for spec in SPECS}
 PATHS_OF_SERVERS = {"v1", "health", "metrics", "models", "tokenize", "invocations", "callback"}
 """What else begins with a slash in a page."""
-ACTIONS = {"sessions": ("list", "show", "search", "rm", "purge"), "store": ("check", "repair", "salvage", "accept")}
+ACTIONS = {
+    "sessions": ("list", "show", "search", "rm", "purge"),
+    "macro": ("list", "show", "run", "check", "trust"),
+    "store": ("check", "repair", "salvage", "accept"),
+}
 """Subcommands whose options are those of an action."""
 FILES = re.compile(r"`((?:docs|tests|tools|benchmarks|backend_client|local_store|sophia_\w+)/[\w./-]+)`")
 
@@ -64,7 +70,7 @@ def test_slash_commands_exist(path: Path) -> None:
     found = {
         word
         for code in code_of(path.read_text("utf-8"))
-        for word in re.findall(r"(?:^|(?<=\s))/([a-z]+(?:\.[a-z_]+)?)(?![\w/])", code)
+        for word in re.findall(r"(?:^|(?<=\s))/([a-z_]+(?:\.[a-z_]+)?)(?![\w/])", code)
     }
     assert found - COMMANDS - PATHS_OF_SERVERS == set()
 

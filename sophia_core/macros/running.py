@@ -1,0 +1,357 @@
+"""Running a macro: step by step, each result under its name, to an end that is always one of four."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+from local_store.errors import StoreError
+from sophia_core.cmdline import BadLine
+from sophia_core.commands import CommandError, NeedsConfirmation, Registry, bind_words
+from sophia_core.events import Bus, MacroFinished, MacroStarted, MacroStepped, TurnFinished
+from sophia_core.macros.language import Macro, Parameter, Step, unfit
+from sophia_core.macros.shell import Output, ShellError, run_program
+from sophia_core.macros.templates import Template, fill_line
+from sophia_core.present import row_of
+
+Ending = Literal["finished", "stopped", "failed", "cancelled"]
+DEEPEST: Final = 8
+MOST_TIMES: Final = 1000
+"""How often one step is repeated at most."""
+MOST_DONE: Final = 10_000
+"""How many steps one run takes at most, those of called macros included."""
+LONGEST_RESULT: Final = 1 << 20
+
+
+class MacroError(CommandError):
+    """A macro cannot go on; the text says at which step and why, `output` what a program had said."""
+
+    def __init__(self, message: str, hint: str = "", output: str = "") -> None:
+        super().__init__(message, hint)
+        self.output = output
+
+
+class Guard(Protocol):
+    """Who is asked before a macro does what only a person may decide."""
+
+    async def may_run(self, macro: Macro, argv: Sequence[str], key: str) -> bool:
+        """Whether the macro may run this program; `key` names the step as it was written."""
+
+    async def may_do(self, macro: Macro, question: str) -> bool:
+        """Whether the macro may do what asks first."""
+
+    async def value_of(self, macro: Macro, parameter: Parameter) -> str | None:
+        """What the person gives for a parameter; None when they gave up."""
+
+
+class NobodyThere:
+    """For runs without a person: nothing that asks is done."""
+
+    async def may_run(self, macro: Macro, argv: Sequence[str], key: str) -> bool:
+        return False
+
+    async def may_do(self, macro: Macro, question: str) -> bool:
+        return False
+
+    async def value_of(self, macro: Macro, parameter: Parameter) -> str | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class MacroResult:
+    """What became of a macro."""
+
+    macro: str
+    ending: Ending
+    text: str
+    """What it says in the end: its last result, why it stopped, or what failed."""
+    results: Mapping[str, str]
+    """Every result that was kept, by its name."""
+    steps: int
+    """How many steps were done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a macro finds around it."""
+
+    registry: Registry
+    bus: Bus
+    folder: Path
+    env: Mapping[str, str]
+    find: Callable[[str], Macro]
+    """Raises MacroError for a macro that is not there, or may not run."""
+    given: Callable[[], Awaitable[Mapping[str, str]]]
+    """The values every macro has."""
+    guard: Guard
+
+
+class _Stop(Exception):
+    """A step said that this is the end."""
+
+
+@dataclass(slots=True)
+class _State:
+    values: dict[str, str]
+    results: dict[str, str] = field(default_factory=dict)
+    last: str = ""
+
+
+class Run:
+    """One run of one macro, and of those it calls."""
+
+    def __init__(self, around: Around, run_id: str, *, dry: bool = False) -> None:
+        self._around, self._id, self._dry = around, run_id, dry
+        self._calls: list[str] = []
+        self._done = 0
+        self.plan: list[str] = []
+        """With `dry`: what would be done, line by line."""
+
+    async def of(self, macro: Macro, values: Mapping[str, str]) -> MacroResult:
+        """Run the macro to its end and return what became of it. Raises MacroError before the first step only."""
+        state = _State({**await self._around.given(), **await self._parameters(macro, values)})
+        self._around.bus.publish(MacroStarted(self._id, macro.name, len(macro.steps)))
+        ending: Ending = "failed"
+        text = "it was ended from outside"
+        try:
+            ending, text = await self._to_the_end(macro, state)
+        except asyncio.CancelledError:
+            ending, text = "cancelled", "stopped"
+            raise
+        finally:
+            self._around.bus.publish(MacroFinished(self._id, macro.name, ending, text))
+        return MacroResult(macro.name, ending, text, state.results, self._done)
+
+    async def _to_the_end(self, macro: Macro, state: _State) -> tuple[Ending, str]:
+        try:
+            await self._steps(macro, state)
+        except _Stop as stop:
+            return "stopped", str(stop)
+        except CommandError as error:
+            return "failed", " ".join(part for part in (str(error), error.hint) if part)
+        return "finished", state.last
+
+    async def _parameters(self, macro: Macro, given: Mapping[str, str]) -> dict[str, str]:
+        known = {each.name for each in macro.parameters}
+        if unknown := sorted(given.keys() - known):
+            takes = f"It takes: {', '.join(sorted(known))}." if known else "It takes none."
+            raise MacroError(f"{macro.name} has no parameter {unknown[0]!r}.", takes)
+        return {each.name: await self._parameter(macro, each, given) for each in macro.parameters}
+
+    async def _parameter(self, macro: Macro, wanted: Parameter, given: Mapping[str, str]) -> str:
+        value = given.get(wanted.name, wanted.default)
+        if value is None:
+            value = await self._around.guard.value_of(macro, wanted)
+        if value is None:
+            raise MacroError(f"{macro.name} needs {wanted.name!r}.", f"Give it: {wanted.name}=…")
+        if reason := unfit(wanted, value):
+            raise MacroError(f"{macro.name}: {wanted.name}: {reason}")
+        return value
+
+    async def _steps(self, macro: Macro, state: _State) -> None:
+        self._calls.append(macro.name)
+        for number, step in enumerate(macro.steps, 1):
+            if step.when is not None and not self._dry and not step.when.holds(_known(state.values)):
+                continue
+            self._around.bus.publish(MacroStepped(self._id, macro.name, number, len(macro.steps), _what(step)))
+            try:
+                await self._step(macro, number, step, state)
+            except (CommandError, StoreError, TimeoutError) as error:
+                told = _told(macro, number, error)
+                if step.on_error == "stop":
+                    raise told from None
+                state.values["error"] = str(told)
+                if step.name:
+                    state.values[step.name] = state.results[step.name] = told.output
+        self._calls.pop()
+
+    async def _step(self, macro: Macro, number: int, step: Step, state: _State) -> None:
+        if step.each is None:
+            result = await self._once(macro, number, step, state)
+        else:
+            results = [await self._once(macro, number, step, state, item) for item in self._items(step, state)]
+            result = "\n".join(results)
+        state.last = result or state.last
+        if step.name:
+            state.values[step.name] = state.results[step.name] = result
+
+    def _items(self, step: Step, state: _State) -> list[str]:
+        if isinstance(step.each, tuple):
+            items = [self._fill(each, state.values) for each in step.each]
+        elif self._dry or step.each is None:
+            items = ["…"]
+        else:
+            items = [line for line in step.each.fill(state.values).splitlines() if line.strip()]
+        if len(items) > MOST_TIMES:
+            raise MacroError(f"there are {len(items)} of them, and a step is repeated {MOST_TIMES} times at most.")
+        return items
+
+    async def _once(self, macro: Macro, number: int, step: Step, state: _State, item: str = "") -> str:
+        self._done += 1
+        if self._done > MOST_DONE:
+            raise MacroError(f"more than {MOST_DONE} steps were done.", "Let it do less.")
+        values = _known({**state.values, "item": item}, dry=self._dry)
+        async with asyncio.timeout(step.timeout_s):
+            result = await self._do(macro, number, step, values)
+        if len(result) > LONGEST_RESULT:
+            raise MacroError(f"the result has {len(result):,} characters; {LONGEST_RESULT:,} are kept at most.")
+        return result
+
+    async def _do(self, macro: Macro, number: int, step: Step, values: Mapping[str, str]) -> str:
+        if step.does == "macro":
+            return await self._call(step, values)
+        if self._dry:
+            self.plan.append(f"{'  ' * (len(self._calls) - 1)}{number}. {_said(step, values)}")
+            return f"‹{step.name}›" if step.name else ""
+        match step.does:
+            case "run":
+                return await self._run_line(macro, step, values)
+            case "ask":
+                return await self._command(macro, "chat.send", {"text": self._fill(step.words[0], values)})
+            case "shell":
+                return await self._shell(macro, number, step, values)
+            case "read":
+                return await asyncio.to_thread(_read, self._path(step, values))
+            case "save":
+                text = (step.text or Template("")).fill(values)
+                return await asyncio.to_thread(_save, self._path(step, values), text, step.replace)
+            case "say":
+                return step.words[0].fill(values)
+            case "stop":
+                raise _Stop(step.words[0].fill(values))
+
+    def _fill(self, template: Template, values: Mapping[str, str]) -> str:
+        return template.fill(_known(values, dry=self._dry))
+
+    def _path(self, step: Step, values: Mapping[str, str]) -> Path:
+        return self._around.folder / Path(step.words[0].fill(values)).expanduser()
+
+    async def _run_line(self, macro: Macro, step: Step, values: Mapping[str, str]) -> str:
+        try:
+            name, words = fill_line(step.words[0], values)
+        except BadLine as error:
+            raise MacroError(f"the line cannot be read: {error}.") from None
+        chosen = self._around.registry.get(name)
+        return await self._command(macro, name, bind_words(chosen.spec, words))
+
+    async def _command(self, macro: Macro, name: str, values: dict[str, Any]) -> str:
+        registry = self._around.registry
+        try:
+            result = await registry.run(name, **values)
+        except NeedsConfirmation as question:
+            if not await self._around.guard.may_do(macro, str(question)):
+                raise MacroError(
+                    f"{name} asks first, and nobody agreed.", "Run it with --yes, or from the app."
+                ) from None
+            result = await registry.run(name, confirmed=True, **values)
+        return _text_of(name, result)
+
+    async def _shell(self, macro: Macro, number: int, step: Step, values: Mapping[str, str]) -> str:
+        argv = [word.fill(values) for word in step.words]
+        if not await self._around.guard.may_run(macro, argv, f"{macro.digest}/{number}"):
+            raise MacroError(f"{argv[0]!r} was not allowed to run.", "Allow it in the app, or with --allow-programs.")
+        try:
+            output = await run_program(argv, self._around.folder, self._around.env)
+        except ShellError as error:
+            raise MacroError(f"{error}.") from None
+        return _checked(argv[0], output)
+
+    async def _call(self, step: Step, values: Mapping[str, str]) -> str:
+        name = step.words[0].fill(values)
+        if name in self._calls:
+            raise MacroError(f"{name!r} would call itself: {' → '.join([*self._calls, name])}.")
+        if len(self._calls) >= DEEPEST:
+            raise MacroError(f"macros call each other more than {DEEPEST} deep.")
+        called = self._around.find(name)
+        handed = {key: value.fill(values) for key, value in step.values.items()}
+        state = _State({**await self._around.given(), **await self._parameters(called, handed)})
+        try:
+            await self._steps(called, state)
+        except _Stop as stop:
+            self._calls.pop()
+            return str(stop)
+        return state.last
+
+
+def _known(values: Mapping[str, str], *, dry: bool = False) -> Mapping[str, str]:
+    """A result of a step that was left out is empty; in a dry run a name stands for it."""
+    return _Lenient(values, dry)
+
+
+class _Lenient(dict[str, str]):
+    def __init__(self, values: Mapping[str, str], dry: bool) -> None:
+        super().__init__(values)
+        self._dry = dry
+
+    def __missing__(self, name: str) -> str:
+        return f"‹{name}›" if self._dry else ""
+
+
+def _what(step: Step) -> str:
+    return f"{step.does} {step.words[0].text}".split("\n", 1)[0][:80]
+
+
+def _said(step: Step, values: Mapping[str, str]) -> str:
+    texts = " ".join(word.fill(values) for word in step.words)
+    first, *more = texts.splitlines() or [""]
+    return f"{step.does} {first}{' …' if more else ''}"
+
+
+def _told(macro: Macro, number: int, error: Exception) -> MacroError:
+    if isinstance(error, TimeoutError):
+        seconds = macro.steps[number - 1].timeout_s
+        return MacroError(f"{macro.name}, step {number}: it took longer than {seconds:g} s.", "Raise its timeout.")
+    if isinstance(error, MacroError) and str(error).startswith(f"{macro.name}, step "):
+        return error
+    output = error.output if isinstance(error, MacroError) else ""
+    return MacroError(f"{macro.name}, step {number}: {error}", getattr(error, "hint", ""), output)
+
+
+def _text_of(name: str, result: object) -> str:
+    """A command's result as a text: an answer's own words, one line for each record of a list."""
+    if isinstance(result, TurnFinished):
+        if result.status != "complete":
+            raise MacroError(f"{name}: {result.error or f'the answer is {result.status}'}.", result.hint or "")
+        return result.text
+    if result is None:
+        return ""
+    if isinstance(result, list | tuple):
+        return "\n".join("\t".join(row_of(each)) for each in result)
+    return "\t".join(row_of(result)) if dataclasses.is_dataclass(result) else str(result)
+
+
+def _checked(program: str, output: Output) -> str:
+    said = output.text.rstrip("\n") + ("\n… more was said than is kept." if output.cut else "")
+    if output.code != 0:
+        last = output.text.strip().splitlines()[-1:] or ["it said nothing"]
+        raise MacroError(f"{program} ended with {output.code}: {last[0][:200]}", output=said)
+    return said
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST_RESULT + 1)
+    except OSError as error:
+        raise MacroError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
+    if len(content) > LONGEST_RESULT:
+        raise MacroError(f"{str(path)!r} is larger than {LONGEST_RESULT // 1024} KiB.")
+    if b"\0" in content:
+        raise MacroError(f"{str(path)!r} is no text.")
+    return content.decode("utf-8", "replace")
+
+
+def _save(path: Path, text: str, replace: bool) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if replace else "x", encoding="utf-8") as file:
+            file.write(text if text.endswith("\n") else f"{text}\n")
+    except FileExistsError:
+        raise MacroError(f"{str(path)!r} exists already.", "Name another file, or write replace = true.") from None
+    except OSError as error:
+        raise MacroError(f"{str(path)!r} cannot be written: {error.strerror}.") from None
+    return str(path)
