@@ -109,6 +109,14 @@ def _macro(parser: argparse.ArgumentParser) -> None:
         each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
 
 
+def _ctl(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("lines", nargs="*", metavar="LINE", help="a command line, quoted as one word of the shell")
+    parser.add_argument("--watch", action="store_true", help="then tell what happens, one JSON object a line")
+    parser.add_argument("--pid", type=_count, metavar="N", help="the app of this process, instead of the newest")
+    parser.add_argument("--yes", action="store_true", help="also run what cannot be undone")
+    _json(parser, "results as JSON, one line each")
+
+
 def _init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="ask nothing; SOPHIA_PASSPHRASE protects the store if set")
     parser.add_argument("--recovery-key-file", metavar="F", help="a new file for the recovery key")
@@ -285,6 +293,7 @@ SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
         "commands": Entry("List every command there is.", _commands, "sophia_cli.catalogue"),
         "sessions": Entry("List, show, search and delete conversations.", _sessions, "sophia_cli.sessions"),
         "macro": Entry("Run, list and check macros.", _macro, "sophia_cli.macro"),
+        "ctl": Entry("Drive a running app, or watch what happens in it.", _ctl, "sophia_cli.ctl", "lines"),
         "init": Entry("Make the encrypted store before its first use.", _init, "sophia_cli.init"),
         "keys": Entry("See and change what unlocks the store.", _keys, "sophia_cli.keys"),
         "login": Entry("Sign in to a provider, or keep its API key.", _login, "sophia_cli.login"),

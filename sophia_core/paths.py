@@ -22,6 +22,8 @@ class Paths:
     """Holds the device key, apart from the store it unlocks, so that a copy of one is not a copy of both."""
     log_file: Path
     cache_dir: Path
+    control_dir: Path
+    """Holds the control sockets of running apps."""
 
 
 def resolve_paths(env: Mapping[str, str] | None = None) -> Paths:
@@ -41,6 +43,7 @@ def resolve_paths(env: Mapping[str, str] | None = None) -> Paths:
         device_dir=state / "device",
         log_file=state / "sophia.log",
         cache_dir=Path(dirs.user_cache_dir),
+        control_dir=Path(dirs.user_runtime_dir),
     )
 
 
@@ -53,4 +56,5 @@ def _under(home: Path) -> Paths:
         device_dir=home / "device",
         log_file=home / "logs" / "sophia.log",
         cache_dir=home / "cache",
+        control_dir=home / "run",
     )

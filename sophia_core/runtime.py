@@ -27,6 +27,7 @@ from sophia_core.chat.drafts import Drafts
 from sophia_core.chat.organise import Organise
 from sophia_core.chat.sessions import Sessions
 from sophia_core.commands import Registry
+from sophia_core.control import Control
 from sophia_core.degradation import Degradation
 from sophia_core.events import Bus, EmbeddedProgressed, Notice
 from sophia_core.exchange.exchange import Exchange
@@ -72,6 +73,7 @@ COMMAND_OWNERS: tuple[type, ...] = (
     Analytics,
     SettingChanges,
     Macros,
+    Control,
 )
 """The classes whose commands work without a screen."""
 
@@ -138,6 +140,7 @@ class Runtime:
             env=self._env,
             secret=secret_variables(settings),
         )
+        self.control = Control(paths.control_dir, self.bus, self._obey)
         self.registry.after += [self.auditor.ran, self.analytics.ran, self.macros.done]
         self.setting_changes = SettingChanges(self.vault)
         place = StorePaths(paths.store_dir, paths.device_dir)
@@ -170,7 +173,16 @@ class Runtime:
         """Who has commands: one of each of COMMAND_OWNERS."""
         talking = (self.chat, self.branches, self.chat.cache, self.outbox, self.models, self.routes, self.login)
         keeping = (self.sessions, self.organise, self.memory, self.exchange, self.backups, self.care)
-        return (*talking, *keeping, self.vault, self.auditor, self.analytics, self.setting_changes, self.macros)
+        return (
+            *talking,
+            *keeping,
+            self.vault,
+            self.auditor,
+            self.analytics,
+            self.setting_changes,
+            self.macros,
+            self.control,
+        )
 
     def _build_embedded(self) -> EmbeddedServer:
         from sophia_core.embedded import EmbeddedOptions, EmbeddedServer
@@ -246,6 +258,8 @@ class Runtime:
         self.watching.start()
         self.memory.start()
         self.upkeep.start()
+        if self.settings.control.enabled:
+            self.control.start()
         if self.settings.routing.probe and len(self.providers) > (self.embedded is not None):
             self.client.start()
         if self.embedded and self.settings.embedded.prewarm and self.provider.source is self.embedded:
@@ -254,6 +268,11 @@ class Runtime:
     async def dispatch(self, line: str, *, confirmed: bool = False) -> object:
         """Runs a command line as one user action, under one correlation id. Raises CommandError."""
         self.idle_lock.touch()
+        correlation.set(new_request_id())
+        return await self.registry.run_line(line, confirmed=confirmed)
+
+    async def _obey(self, line: str, confirmed: bool) -> object:
+        """Runs a line that came over the control socket: nobody need be at the keyboard for it."""
         correlation.set(new_request_id())
         return await self.registry.run_line(line, confirmed=confirmed)
 
@@ -280,6 +299,7 @@ class Runtime:
             last_first.push_async_callback(self._stop_warming)
             last_first.push_async_callback(self.chat.close)
             last_first.push_async_callback(self.macros.close)
+            last_first.push_async_callback(self.control.close)
             last_first.push_async_callback(self.watching.close)
             last_first.push_async_callback(self.memory.close)
             last_first.push_async_callback(self.upkeep.close)

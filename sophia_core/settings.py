@@ -141,6 +141,12 @@ class AnalyticsSettings(Section):
     enabled: bool = Field(False, description="Count commands, turns and models by day: `analytics.show`.")
 
 
+class ControlSettings(Section):
+    """Letting other processes of yours drive the app."""
+
+    enabled: bool = Field(False, description="Let `sophia ctl` drive this app through a socket only you can reach.")
+
+
 class ScreenSettings(Section):
     """How the terminal app draws."""
 
@@ -178,6 +184,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     memory: MemorySettings = MemorySettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
+    control: ControlSettings = ControlSettings()
     screen: ScreenSettings = ScreenSettings()
     log: LogSettings = LogSettings()
 
@@ -271,6 +278,7 @@ _TABLES = frozenset(
         "sophia_store",
         "sophia_memory",
         "sophia_analytics",
+        "sophia_control",
         "sophia_screen",
         "sophia_log",
     }
