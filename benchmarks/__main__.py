@@ -16,8 +16,8 @@ from importlib.util import find_spec
 
 from benchmarks import ROOT, child_env
 
-ORDER = ("startup", "wire", "client", "terminal", "loop_block", "transcript", "kills")
-LONG = ("store", "store_search", "store_meaning", "store_metrics", "store_kills", "power")
+ORDER = ("startup", "wire", "client", "terminal", "loop_block", "transcript", "palette", "kills")
+LONG = ("loop_import", "store", "store_search", "store_meaning", "store_metrics", "store_kills", "power")
 """Only when they are named: they take minutes, or make databases of a gigabyte."""
 SECONDS_TO_LEAVE = 10
 

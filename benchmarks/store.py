@@ -23,6 +23,7 @@ from benchmarks import Spread, rank, spread, store_unlock, table
 from benchmarks.store_reading import ANSWER, conversations, importing, reading, sizes
 from benchmarks.store_work import Base, opened
 from local_store import Store, engine
+from local_store.beside import Beside
 from local_store.instance import Instance
 from local_store.migrations import migrate
 from local_store.turns import Turns
@@ -37,6 +38,16 @@ APPENDS = 600
 WRITERS, WRITES_EACH = 32, 40
 
 
+def alone(connection: Connection, operation: Callable[[Connection], T]) -> T:
+    """Run the operation in a transaction of its own, with all that the store writes beside it."""
+    beside = Beside()
+    with engine.transaction(connection):
+        before = beside.begin(connection)
+        value = operation(connection)
+        beside.end(connection, before)
+        return value
+
+
 @dataclass(frozen=True, slots=True)
 class Direct:
     """Stands where the store's database does: runs an operation here and now, in a transaction of its own."""
@@ -44,8 +55,7 @@ class Direct:
     connection: Connection
 
     async def write(self, operation: Callable[[Connection], T], **_: object) -> T:
-        with engine.transaction(self.connection):
-            return operation(self.connection)
+        return alone(self.connection, operation)
 
 
 class OneThread:
@@ -65,8 +75,7 @@ class OneThread:
         answer: asyncio.Future[T] = loop.create_future()
 
         def call() -> None:
-            with engine.transaction(self.connection):
-                value = operation(self.connection)
+            value = alone(self.connection, operation)
             loop.call_soon_threadsafe(answer.set_result, value)
 
         self._calls.put(call)

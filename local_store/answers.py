@@ -5,10 +5,9 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from local_store import rows
 from local_store.errors import NotFound
 from local_store.ids import now_ms
-from local_store.types import Role, Usage
+from local_store.types import Message, Role, Status, Usage
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -18,7 +17,10 @@ MOST_TOKENS = 10**12
 
 def require(connection: Connection, session_id: str, message_id: str) -> None:
     """Raise NotFound unless the message is in the session."""
-    if rows.message_by_id(connection, message_id).session_id != session_id:
+    found = connection.execute("SELECT session_id FROM message WHERE id = ?", [message_id]).fetchone()
+    if found is None:
+        raise NotFound(f"there is no message {message_id!r}")
+    if found[0] != session_id:
         raise NotFound(f"message {message_id!r} is not in session {session_id!r}")
 
 
@@ -33,9 +35,11 @@ def insert(
     owner: str | None,
     continues: str | None = None,
     persona: str | None = None,
-) -> None:
-    """Add a message: streaming when it has an owner, else complete."""
-    status, at = ("complete" if owner is None else "streaming"), now_ms()
+) -> Message:
+    """Add a message, streaming when it has an owner, else complete; return it. Whoever calls tells its session."""
+    status: Status = "complete" if owner is None else "streaming"
+    at = now_ms()
+    ended = None if owner else at
     connection.execute(
         "INSERT INTO message (id, session_id, parent_id, role, text, status, owner, request_id, created_at,"
         " finished_at, continues, persona) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -49,12 +53,30 @@ def insert(
             owner,
             request_id,
             at,
-            None if owner else at,
+            ended,
             continues,
             persona,
         ],
     )
-    connection.execute("UPDATE session SET message_count = message_count + 1 WHERE id = ?", [session_id])
+    return Message(
+        message_id,
+        session_id,
+        parent_id,
+        role,
+        text,
+        reasoning="",
+        status=status,
+        provider=None,
+        model=None,
+        request_id=request_id,
+        finish_reason=None,
+        error=None,
+        created_at=at,
+        finished_at=ended,
+        usage=None,
+        continues=continues,
+        persona=persona,
+    )
 
 
 def close(

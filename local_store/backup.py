@@ -177,31 +177,36 @@ def _make(
             stack.enter_context(kept_in_place(paths))
             # Both come before the snapshot: the anchor must not be ahead of it, and its key is in that key file.
             head, header = files.read_private(paths.audit_head), keys.present()
-            with contextlib.closing(connect()) as connection:
-                attached = blob_archive.there(blob_archive.listed(connection), paths.blobs)
-                beside = blob_archive.total(attached) if attached else 0
-                snapshot.take(connection, paths.database, copy, file, steps, beside=beside)
+            _take_snapshot(paths, connect, copy, file, steps)
             schema, counts, listed = snapshot.examine(copy, keys.database_keys())
-            present = blob_archive.there(listed, paths.blobs)
             slots = tuple(dict.fromkeys(slot.kind for slot in header.slots))
 
             def about(members: tuple[Member, ...]) -> Manifest:
                 made = Manifest(keys.store_id, schema, app, made_at, reason, slots, counts, members)
                 return made.signed(keys.derive(PURPOSE))
 
+            present = blob_archive.there(listed, paths.blobs)
             attachments = blob_archive.packed(present, paths.blobs, made_at) if present else None
-            parts: list[tuple[str, archive.Content | None]] = [
-                (manifest.KEYS, header.encode()),
-                (manifest.HEAD, head),
-                (manifest.DATABASE, copy),
-                (manifest.BLOBS, attachments),
-            ]
-            packed = archive.write(
-                file, partial, [(name, each) for name, each in parts if each is not None], about, steps
-            )
+            parts = _parts(header.encode(), head, copy, attachments)
+            packed = archive.write(file, partial, parts, about, steps)
         finally:
             _tidy(copy, partial)
     return describe(file, packed)
+
+
+def _take_snapshot(paths: StorePaths, connect: Callable[[], Connection], copy: Path, file: Path, steps: Steps) -> None:
+    with contextlib.closing(connect()) as connection:
+        attached = blob_archive.there(blob_archive.listed(connection), paths.blobs)
+        beside = blob_archive.total(attached) if attached else 0
+        snapshot.take(connection, paths.database, copy, file, steps, beside=beside)
+
+
+def _parts(
+    header: bytes, head: bytes | None, copy: Path, attachments: archive.Content | None
+) -> list[tuple[str, archive.Content]]:
+    """Return what goes into the file, in its order; what there is none of is left out."""
+    contents = (header, head, copy, attachments)
+    return [(name, each) for name, each in zip(manifest.ORDER, contents, strict=True) if each is not None]
 
 
 @contextlib.contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,27 +66,20 @@ class Checkup:
     def _asking(self, name: str, pragma: str, fix: str) -> CheckResult:
         """Run a pragma on a connection of its own: one bad page makes a connection distrust all others."""
         try:
-            connection = self._database.scratch()
-            try:
-                with engine.engine_errors(self._paths.database):
-                    found = connection.execute(f"PRAGMA {pragma}").fetchall()
-            finally:
-                connection.close()
+            with closing(self._database.scratch()) as connection, engine.engine_errors(self._paths.database):
+                found = connection.execute(f"PRAGMA {pragma}").fetchall()
         except StoreError as error:
             return CheckResult(name, False, error.message, fix)
-        complaints = [" ".join(map(str, row)) for row in found if row != ("ok",)]
+        # The engine says a hundred things in one value, a line each.
+        complaints = [line for row in found if row != ("ok",) for line in " ".join(map(str, row)).splitlines()]
         if not complaints:
             return CheckResult(name, True, "sound")
-        return CheckResult(name, False, "; ".join(complaints[:MOST_LINES]), fix)
+        return CheckResult(name, False, _first_of(complaints), fix)
 
     def _streams(self) -> CheckResult:
         try:
-            connection = self._database.scratch()
-            try:
-                with engine.engine_errors(self._paths.database):
-                    count = len(orphaned(connection, self._instance))
-            finally:
-                connection.close()
+            with closing(self._database.scratch()) as connection, engine.engine_errors(self._paths.database):
+                count = len(orphaned(connection, self._instance))
         except StoreError as error:
             return CheckResult("answers", False, error.message, engine.RESTORE_HINT)
         if count:
@@ -104,12 +98,12 @@ class Checkup:
         try:
             complaint = await self._database.write(operation)
         except StoreError as error:
-            complaint = error.message
+            # Not what the index says but that it cannot be read: making it anew would meet the same pages.
+            return CheckResult("search index", False, error.message, error.hint or engine.RESTORE_HINT)
         if complaint is None:
             return CheckResult("search index", True, "sound")
-        return CheckResult(
-            "search index", False, complaint, "`sophia store repair` makes it anew; no message is affected."
-        )
+        fix = "`sophia store repair` makes it anew; no message is affected."
+        return CheckResult("search index", False, complaint, fix)
 
     async def _audit_log(self) -> CheckResult:
         try:
@@ -125,7 +119,7 @@ class Checkup:
         if not loose:
             return CheckResult("permissions", True, "only you can read the files")
         fix = "chmod 600 the files and 700 the folders."
-        return CheckResult("permissions", False, "; ".join(loose[:MOST_LINES]), fix)
+        return CheckResult("permissions", False, _first_of(loose), fix)
 
     def _modes(self) -> Iterator[tuple[Path, int]]:
         root, device = self._paths.root, self._paths.device_dir
@@ -157,3 +151,8 @@ class Checkup:
             return CheckResult("key slots", False, f"{kinds}: the device slot is weak", "Add a passphrase.")
         advice = f"; {self._keys.due}: `sophia keys rotate` ends that" if self._keys.due else ""
         return CheckResult("key slots", True, f"{kinds}{advice}")
+
+
+def _first_of(complaints: Sequence[str]) -> str:
+    more = len(complaints) - MOST_LINES
+    return "; ".join(complaints[:MOST_LINES]) + (f"; and {more} more" if more > 0 else "")

@@ -11,8 +11,9 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from local_store import engine, files, readonly
+from local_store.beside import Beside
 from local_store.errors import StoreClosed, StoreReadOnly
-from local_store.watch import Numbered, OwnChanges
+from local_store.watch import OwnChanges
 from local_store.writer import Writer
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ class Database:
         """With a `refusal` it is only read, and that is what every write raises."""
         self._opener = opener
         self._refusal, self._pulse = refusal, pulse
-        self._writer = Writer(opener, connection, asyncio.get_running_loop(), None if refusal else pulse, ballast)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="sophia-store-reader")
         self._idle: SimpleQueue[Connection] = SimpleQueue()
         self._place = files.identity(opener.path)
@@ -48,23 +48,35 @@ class Database:
         self._closed = False
         self.own = OwnChanges()
         """Which of the numbered changes were made here."""
+        self._writer = Writer(
+            opener,
+            connection,
+            asyncio.get_running_loop(),
+            None if refusal else pulse,
+            ballast,
+            self._beside(),
+            self.own.add,
+        )
         self._may_read = asyncio.Event()
         self._may_read.set()
+        self._exchanging = asyncio.Lock()
 
     @property
     def path(self) -> Path:
         return self._opener.path
 
-    async def write(self, operation: Callable[[Connection], T], *, vital: bool = False) -> T:
+    def _beside(self) -> Beside | None:
+        """What every transaction writes beside its operations."""
+        return Beside()
+
+    async def write(self, operation: Callable[[Connection], T], *, vital: bool = False, lasting: bool = True) -> T:
         """Return what `operation` returned, once it is on the disk. Cancelling the wait does not undo the write.
 
-        What is `vital` is written on a full disk too, as long as the room lasts that is kept for it.
+        What is `vital` is written on a full disk too, as long as the room lasts that is kept for it. What is not
+        `lasting` is safe from a crash at once, and from a power cut with the next write that is.
         """
         self._refuse_writing()
-        numbered = Numbered(operation)
-        value = await self._writer.submit(numbered, vital=vital)
-        self.own.add(numbered.span)
-        return value
+        return await self._writer.submit(operation, vital=vital, lasting=lasting)
 
     async def begin_writing(self, opener: engine.Opener) -> None:
         """Write too from now on, with what `opener` opens: it was only read until now."""
@@ -98,18 +110,19 @@ class Database:
     async def exchange(self, work: Callable[[engine.Opener, Connection], engine.Opener]) -> None:
         """Run `work` while nothing else of ours uses the database, and go on with the opener it returns.
 
-        It gets the writing connection, the last one there is, and closes it. Reads and writes wait meanwhile.
-        Cancelling the wait does not stop it.
+        It gets the writing connection, the last one there is, and closes it. Reads, writes and other exchanges wait
+        meanwhile. Cancelling the wait does not stop it.
         """
-        if self._closed:
-            raise StoreClosed("the store is closed", path=self.path)
-        self._refuse_writing()
-        self._may_read.clear()
-        try:
-            await self._hang_up()
-            self._opener = await self._writer.exchange(lambda connection: work(self._opener, connection))
-        finally:
-            self._may_read.set()
+        async with self._exchanging:
+            if self._closed:
+                raise StoreClosed("the store is closed", path=self.path)
+            self._refuse_writing()
+            self._may_read.clear()
+            try:
+                await self._hang_up()
+                self._opener = await self._writer.exchange(lambda connection: work(self._opener, connection))
+            finally:
+                self._may_read.set()
 
     async def _hang_up(self) -> None:
         """Wait for the reads that run, then close the readers' connections."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from local_store import files, volume
 from local_store.errors import (
+    BadValue,
     Damaged,
     NotEncrypted,
     StoreBusy,
@@ -34,6 +35,8 @@ OLDEST_ENGINE = (3, 51, 3)
 """Older engines can corrupt a WAL database that two connections write."""
 KEY_BYTES = 32
 BUSY_S = 10.0
+OF_THE_VALUE = (UnicodeEncodeError, OverflowError)
+"""What is raised for a text or a number that no column holds, before the engine sees it."""
 OF_THE_DISK = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 WRITER_CACHE_MB = 8
 READER_CACHE_MB = 8
@@ -149,7 +152,7 @@ def _settings(cache_mb: int) -> tuple[str, ...]:
 
 def refuse_plain(path: Path) -> None:
     """Raise NotEncrypted when `path` is a plain SQLite file."""
-    with files.typed_errors(path), path.open("rb") as file:
+    with files.typed_errors(path), open(files.open_regular(path, os.O_RDONLY), "rb") as file:
         if file.read(len(PLAIN_HEADER)) == PLAIN_HEADER:
             hint = "Move it away; it was not written by this app, or somebody decrypted it."
             raise NotEncrypted(f"{str(path)!r} is a plain SQLite database", path=path, hint=hint)
@@ -160,13 +163,15 @@ def engine_errors(path: Path) -> Iterator[None]:
     """Turn an engine error raised inside into the store's error for `path`."""
     try:
         yield
-    except load().Error as error:
+    except (load().Error, *OF_THE_VALUE) as error:
         raise translate(error, path) from error
 
 
 def translate(error: BaseException, path: Path) -> StoreError:
     """Return the store's error for an engine error."""
     name = str(getattr(error, "sqlite_errorname", ""))
+    if isinstance(error, OF_THE_VALUE) or name == "SQLITE_TOOBIG":
+        return BadValue(f"the store does not take this value: {error}", path=path, hint="Leave out what is no text.")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreBusy(f"another process holds {str(path)!r}", path=path, hint="Wait for it, or end it.")
     if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":

@@ -106,6 +106,9 @@ class StoreBusy(StoreError):
 class StoreClosed(StoreError):
     """The store was used after it was closed."""
 
+    def __init__(self, message: str, *, path: Path | None = None, hint: str = "Unlock or open it again.") -> None:
+        super().__init__(message, path=path, hint=hint)
+
 
 class NotFound(StoreError):
     """There is no such thing in the store."""

@@ -22,6 +22,7 @@ GONE_HINT = "Put the folder back, or mount its disk again; writing goes on by it
 NO_WRITE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 NAMED = NO_SPACE | NO_WRITE | NO_HANDLES | GONE
 """Refusals that have an error of their own."""
+NO_FILE = "it is no regular file"
 LARGEST_SECRET_FILE = 1 << 20
 LOCK_POLL_S = 0.05
 PROBE_BYTES = 64 * 1024
@@ -44,6 +45,9 @@ def from_os_error(error: OSError, path: Path) -> StoreError:
         return StoreError(f"cannot open {str(path)!r}: {reason}", path=path, hint=hint)
     if error.errno in GONE:
         return gone(path)
+    if error.strerror == NO_FILE:
+        hint = "Something else took its place: move that away, and put the file back if there is a copy."
+        return StoreError(f"{str(path)!r} is no regular file", path=path, hint=hint)
     if error.errno == errno.ELOOP:
         return StoreError(f"{str(path)!r} is a symbolic link", path=path, hint="Replace it by the file it points to.")
     return StoreError(f"cannot use {str(path)!r}: {reason}", path=path, hint="Name another folder, or repair this one.")
@@ -84,14 +88,37 @@ def private_folder(path: Path) -> None:
 
 
 def read_private(path: Path) -> bytes | None:
-    """Return the content of `path`, or None when there is no such file. Refuses a symbolic link."""
+    """Return the content of `path`, or None when there is no such file. Refuses a symbolic link, a folder, a pipe."""
     with typed_errors(path):
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = open_regular(path, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return None
         with open(descriptor, "rb") as file:
             return file.read(LARGEST_SECRET_FILE)
+
+
+def refuse_irregular(path: Path) -> None:
+    """Raise StoreError when there is something at `path` that is no file.
+
+    It is not opened: closing it would give up the locks that an engine in this process holds on it.
+    """
+    with typed_errors(path), contextlib.suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, NO_FILE)
+
+
+def open_regular(path: Path, flags: int) -> int:
+    """Return a descriptor of `path`. Raises OSError, also where it is no file: reading a pipe would wait for ever."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, NO_FILE)
+    return descriptor
 
 
 def write_private(path: Path, content: bytes, *, lasting: bool = True) -> None:
@@ -121,21 +148,16 @@ def _write_new(path: Path, content: bytes) -> None:
 
 
 def create_private(path: Path) -> None:
-    """Make sure `path` exists, mode 0600 when this call made it."""
+    """Make sure `path` is a file, mode 0600 when this call made it. Refuses a symbolic link, a folder, a pipe."""
     with typed_errors(path):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except FileExistsError:
+            refuse_irregular(path)
             return
         os.fchmod(descriptor, 0o600)
         os.close(descriptor)
         sync_folder(path.parent)
-
-
-def has_room(path: Path, offset: int) -> bool:
-    """Say whether the disk, the quota and the process's limits let a file beside `path` grow past `offset` bytes."""
-    error = probe(path, offset)
-    return error is None or error.errno not in NO_SPACE
 
 
 def probe(path: Path, offset: int) -> OSError | None:

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from local_store.foreign_tables import Tables, from_json, number, text
+from local_store.foreign_tables import Tables, TooLarge, from_json, number, text
 from local_store.import_parts import ImportPart
 from local_store.imports import Conversation, ImportMessage, Skipped, milliseconds
 from local_store.types import PartKind, Role, Usage
 
 ROLES: Final[frozenset[str]] = frozenset({"system", "user", "assistant", "tool"})
 ATTACHMENTS = "had attachments, which are not imported: the text says so"
+TOO_MUCH = "too large together with the others of its conversation"
 UNKNOWN_PART = "had parts of a kind that is not known: kept as JSON"
 RESPONSE = (
     "id",
@@ -49,8 +50,13 @@ def conversations(tables: Tables) -> Iterator[Conversation | Skipped]:
     older, newer = _Older(tables), _Newer(tables)
     for id in dict.fromkeys([*older.ids, *newer.ids]):
         remarks: Counter[str] = Counter()
-        messages = [*older.messages(id, remarks), *newer.messages(id, remarks)]
+        tables.begin()
         title = newer.title(id) or older.title(id)
+        try:
+            messages = [*older.messages(id, remarks), *newer.messages(id, remarks)]
+        except TooLarge as error:
+            yield Skipped(id, title, str(error))
+            continue
         if not messages:
             yield Skipped(id, title, "it has no messages")
             continue
@@ -84,11 +90,16 @@ class _Attachments:
 
     def part(self, id: object) -> ImportPart | None:
         """The attachment where the database holds its content; a path or an address in it is not followed."""
-        row = self._tables.one("attachments", "id", id, "type", "path", "content")
-        if row is None or not isinstance(row["content"], bytes):
+        size = self._tables.size("attachments", "id", id, "content")
+        row = None if size is None else self._tables.one("attachments", "id", id, "type", "path")
+        if size is None or row is None:
             return None
         kind: PartKind = "image" if text(row["type"]).startswith("image/") else "file"
-        return ImportPart(kind, text(row["path"]) or text(id), content=row["content"], media_type=text(row["type"]))
+        name, media_type = text(row["path"]) or text(id), text(row["type"])
+        if not self._tables.fits(size):
+            return ImportPart(kind, name, media_type=media_type, lost=TOO_MUCH)
+        held = self._tables.one("attachments", "id", id, "content")
+        return None if held is None else ImportPart(kind, name, content=held["content"], media_type=media_type)
 
     def note(self, id: object) -> str:
         """One line about an attachment."""

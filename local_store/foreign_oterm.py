@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any, Final
 
-from local_store.foreign_tables import Tables, from_json, text
+from local_store.foreign_tables import Tables, TooLarge, from_json, text
 from local_store.import_parts import ImportPart
 from local_store.imports import Conversation, ImportMessage, Skipped
 from local_store.types import Role
@@ -31,9 +31,17 @@ def conversations(tables: Tables) -> Iterator[Conversation | Skipped]:
     by_chat = dict(tables.grouped("message", "chat_id"))
     for rowid, _ in tables.keys("chat", "id"):
         for chat in tables.rows("chat", [rowid], "id", "name", "model", "system", "provider"):
-            yield _conversation(tables, chat, by_chat.pop(text(chat["id"]), []))
+            yield _limited(tables, chat, by_chat.pop(text(chat["id"]), []))
     for chat_id, rowids in by_chat.items():
-        yield _conversation(tables, {"id": chat_id, "name": f"oterm {chat_id} (deleted chat)"}, rowids)
+        yield _limited(tables, {"id": chat_id, "name": f"oterm {chat_id} (deleted chat)"}, rowids)
+
+
+def _limited(tables: Tables, chat: dict[str, Any], rowids: list[int]) -> Conversation | Skipped:
+    tables.begin()
+    try:
+        return _conversation(tables, chat, rowids)
+    except TooLarge as error:
+        return Skipped(text(chat["id"]), text(chat.get("name")), str(error))
 
 
 def _conversation(tables: Tables, chat: dict[str, Any], rowids: list[int]) -> Conversation | Skipped:

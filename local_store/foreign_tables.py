@@ -5,23 +5,60 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 FETCHED_AT_ONCE = 200
+LARGEST = 256 * 1024 * 1024
+"""Characters and bytes of one conversation: rows may refer to the same long text a thousand times."""
+
+
+class TooLarge(Exception):
+    """One conversation is more than may be held in memory."""
+
+    def __str__(self) -> str:
+        return f"it is larger than {LARGEST // 2**20} MiB"
 
 
 class Tables:
     """The real tables of a database and their columns."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: sqlite3.Connection, largest: int = LARGEST) -> None:
+        self._connection, self._largest = connection, largest
         self._columns: dict[str, frozenset[str]] = {}
+        self._read = 0
         found = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").fetchall()
         for name, sql in found:
-            if isinstance(name, str) and isinstance(sql, str) and "VIRTUAL" not in sql[:40].upper():
+            # The engine writes the text of a real table so; a virtual one may hide behind a comment.
+            if isinstance(name, str) and isinstance(sql, str) and sql[:13].upper() == "CREATE TABLE ":
                 columns = connection.execute("SELECT name FROM pragma_table_info(?)", [name]).fetchall()
                 self._columns[name] = frozenset(str(column[0]) for column in columns)
+
+    def begin(self) -> None:
+        """Begin with another conversation: from here on `rows` and `one` raise TooLarge after so much."""
+        self._read = 0
+
+    def fits(self, size: int) -> bool:
+        """Say whether the conversation may have so much more."""
+        return self._read + size <= self._largest
+
+    def _limited(self, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+        try:
+            for row in self._connection.execute(query, values):
+                self._read += sum(len(value) for value in row if isinstance(value, str | bytes))
+                if self._read > self._largest:
+                    raise TooLarge
+                yield row
+        except sqlite3.DataError:
+            raise TooLarge from None
+
+    def size(self, table: str, column: str, value: object, content: str) -> int | None:
+        """How many bytes the content of the row with that value has; None where it is no bytes, or there is none."""
+        if not self.has(table, column, content):
+            return None
+        query = f"SELECT length({content}) FROM {table} WHERE \"{column}\" = ? AND typeof({content}) = 'blob' LIMIT 1"
+        row = self._connection.execute(query, [value]).fetchone()
+        return None if row is None else int(row[0])
 
     def has(self, table: str, *columns: str) -> bool:
         """Say whether there is such a table with these columns."""
@@ -51,7 +88,7 @@ class Tables:
             part = rowids[start : start + FETCHED_AT_ONCE]
             marks = ",".join("?" * len(part))
             query = f"SELECT rowid, {wanted} FROM {table} WHERE rowid IN ({marks})"
-            for row in self._connection.execute(query, part):
+            for row in self._limited(query, part):
                 found[row[0]] = dict(zip(columns, row[1:], strict=True))
         return [found[rowid] for rowid in rowids if rowid in found]
 
@@ -61,7 +98,7 @@ class Tables:
             return None
         wanted = ", ".join(f'"{each}"' if each in self._columns[table] else "NULL" for each in columns)
         query = f'SELECT {wanted} FROM {table} WHERE "{column}" = ? LIMIT 1'
-        row = self._connection.execute(query, [value]).fetchone()
+        row = next(self._limited(query, [value]), None)
         return None if row is None else dict(zip(columns, row, strict=True))
 
 

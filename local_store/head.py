@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from local_store import engine, files
 from local_store.errors import StoreError
@@ -42,7 +42,6 @@ KEPT: Final = 32
 COMMITS: Final = 200
 SECONDS: Final = 30.0
 LOCK_S: Final = 5.0
-COUNTED: Final = ("message", "session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class Heads:
         """Hold the database against its heads; None when it is what it should be. The engine's errors pass through."""
         heads = self.read()
         history = read_history(connection)
-        found = verdict(heads, history, _last(connection, "message"))
+        found = verdict(heads, history, _last_message(connection))
         if found is None and len(heads) < len(self._files):
             newest = max(heads, key=lambda each: each.generation.number, default=NEW)
             self.write(newest)
@@ -156,11 +155,11 @@ def raise_generation(connection: Connection, above: int = 0) -> Head:
     text = " ".join(f"{each.number}:{each.token}:{each.at}" for each in (fresh, *history[: KEPT - 1]))
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", [META, text])
     pages = int(connection.execute("PRAGMA page_count").fetchone()[0])
-    return Head(fresh, _last(connection, "message"), pages)
+    return Head(fresh, _last_message(connection), pages)
 
 
-def _last(connection: Connection, table: Literal["message"]) -> int:
-    return int(connection.execute(f"SELECT ifnull(max(seq), 0) FROM {table}").fetchone()[0])
+def _last_message(connection: Connection) -> int:
+    return int(connection.execute("SELECT ifnull(max(seq), 0) FROM message").fetchone()[0])
 
 
 def adopt(fresh: StorePaths, present: StorePaths, keys: Keys) -> Head:

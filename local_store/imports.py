@@ -7,12 +7,15 @@ twice and times may lie in the future. Nothing of that costs a message; what was
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from local_store.ids import ALPHABET
 from local_store.import_parts import ImportPart
+from local_store.organising import LONGEST_NAME
+from local_store.text import LONGEST_TITLE
 from local_store.types import Role, Status, Usage
 
 LONGEST_TEXT = 64 * 1024 * 1024
@@ -22,6 +25,7 @@ LATEST_NS = 1e21
 ID_CHARACTERS = 26
 REPEATED = "had an id that another message has too: kept under an id of their own"
 CIRCLES = "answered each other in a circle: opened"
+LONG_TITLE = f"had a title or folder that is too long: cut off after {LONGEST_TITLE:,} and {LONGEST_NAME} characters"
 CUT = f"were cut off after {LONGEST_TEXT:,} characters"
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 _LETTERS = frozenset(ALPHABET)
@@ -128,22 +132,27 @@ def whole(conversation: Conversation) -> Conversation:
     """
     unique, repeated = _unique(conversation.messages)
     ordered, circles = _parents_first(unique)
+    title, folder = conversation.title[:LONGEST_TITLE], conversation.folder[:LONGEST_NAME]
+    long = (title, folder) != (conversation.title, conversation.folder)
     cut = sum(len(each.text) > LONGEST_TEXT or len(each.reasoning) > LONGEST_TEXT for each in ordered)
     if cut:
         ordered = [_shortened(each) for each in ordered]
-    found = ((REPEATED, repeated), (CIRCLES, circles), (CUT, cut))
+    found = ((REPEATED, repeated), (CIRCLES, circles), (CUT, cut), (LONG_TITLE, int(long)))
     remarks = tuple((text, count) for text, count in found if count)
-    return replace(conversation, messages=ordered, remarks=(*conversation.remarks, *remarks))
+    said = (*conversation.remarks, *remarks)
+    return replace(conversation, title=title, folder=folder, messages=ordered, remarks=said)
 
 
 def _unique(messages: Sequence[ImportMessage]) -> tuple[list[ImportMessage], int]:
     seen: set[str] = set()
+    told: Counter[str] = Counter()
     kept: list[ImportMessage] = []
     for message in messages:
-        key, number = message.key, 1
+        key = message.key
         while key in seen:
-            number += 1
-            key = f"{message.key} ({number})"
+            # Counted on from where the last one of that key was: a file may hold a million.
+            told[message.key] += 1
+            key = f"{message.key} ({told[message.key] + 1})"
         seen.add(key)
         kept.append(message if key == message.key else replace(message, key=key))
     return kept, sum(old is not new for old, new in zip(messages, kept, strict=True))

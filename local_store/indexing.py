@@ -14,10 +14,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from local_store.beside import take_in
 from local_store.database import Database
 from local_store.errors import StoreBusy, StoreError, StoreFull
 from local_store.instance import Instance
-from local_store.search_schema import FACETS, name_of
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -38,15 +38,6 @@ COUNTED_AS_BYTES = 120
 STATE = "SELECT above, upto, owner FROM search_state"
 NEXT = """
     SELECT seq, octet_length(text) FROM message WHERE seq > ? AND seq <= ? ORDER BY seq DESC LIMIT ?
-"""
-TAKE_IN = f"""
-    INSERT INTO message_fts (rowid, text, facets)
-    SELECT m.seq, m.text, {FACETS.format(row="m")}
-    FROM message m WHERE m.seq >= ? AND m.seq <= ? AND m.status <> 'streaming' ORDER BY m.seq
-"""
-NAMES = """
-    INSERT OR IGNORE INTO search_name (kind, name)
-    SELECT DISTINCT '{kind}', {name} FROM message m WHERE seq >= ? AND seq <= ? AND {name} IS NOT NULL
 """
 MOVE = "UPDATE search_state SET above = ?, upto = ?, owner = NULL"
 DEFER = """
@@ -163,7 +154,8 @@ class Indexing:
             return gap(connection).size if self._index_some(connection, budget) else None
 
         begun = time.perf_counter()
-        left = await self._database.write(operation)
+        # After a power cut some of it is done again.
+        left = await self._database.write(operation, lasting=False)
         # The commit is part of it: there the index writes what it has gathered.
         held = time.perf_counter() - begun
         if left is None:
@@ -184,9 +176,7 @@ class Indexing:
         if lowest is None:
             connection.execute(MOVE, [0, 0])
             return False
-        connection.execute(TAKE_IN, [lowest, upto])
-        for kind in ("provider", "model", "persona", "month"):
-            connection.execute(NAMES.format(kind=kind, name=name_of(kind, "m")), [lowest, upto])
+        take_in(connection, lowest, upto)
         connection.execute(MOVE, [above, lowest - 1] if lowest - 1 > above else [0, 0])
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from local_store.types import KeyPolicy, RolledBack, StorePaths
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
+LEAST_BYTES = 512
+"""What is shorter holds nothing: the engine takes it for a new database and writes one over it."""
 SHORT_HINT = "`sophia store salvage` saves what is left of it; restore the newest backup for the rest."
 
 
@@ -102,7 +105,8 @@ def _open_with_reserve(paths: StorePaths, given: Credentials, policy: KeyPolicy,
 def _open(paths: StorePaths, given: Credentials, policy: KeyPolicy, ballast: Ballast, *, create: bool) -> Opened:
     swap.settle(paths.root)
     if not create and not paths.keys.exists() and not paths.database.exists():
-        raise NotFound(f"there is no store in {str(paths.root)!r}", path=paths.root)
+        message = f"there is no store in {str(paths.root)!r}"
+        raise NotFound(message, path=paths.root, hint="Start `sophia` once: it makes one.")
     files.private_folder(paths.root)
     files.private_folder(paths.run)
     presence = Presence(paths.presence_lock, policy.busy_timeout)
@@ -116,6 +120,8 @@ def _open(paths: StorePaths, given: Credentials, policy: KeyPolicy, ballast: Bal
 def _open_present(
     paths: StorePaths, given: Credentials, policy: KeyPolicy, presence: Presence, ballast: Ballast, *, create: bool
 ) -> Opened:
+    for file in ("", "-wal", "-shm"):
+        files.refuse_irregular(paths.database.with_name(paths.database.name + file))
     keys = open_keys(paths, given, policy, create=create)
     heads = Heads(paths, keys)
     _refuse_emptied(paths, heads)
@@ -152,10 +158,12 @@ def _judged(
 
 
 def _refuse_emptied(paths: StorePaths, heads: Heads) -> None:
-    """Raise Damaged for a file without content that had some: a new store in it would cover that up."""
-    emptied = paths.database.exists() and _is_empty(paths.database)
-    if emptied and any(each.generation.number for each in heads.read()):
-        message = f"{str(paths.database)!r} is empty, and was not"
+    """Raise Damaged where there was a database and it is gone or has no content: a new one would cover that up."""
+    gone = not os.path.lexists(paths.database)
+    if not gone and paths.database.stat().st_size >= LEAST_BYTES:
+        return
+    if any(each.generation.number for each in heads.read()):
+        message = f"{str(paths.database)!r} is {'gone' if gone else 'empty'}, and was not"
         hint = "Restore the newest backup: `sophia restore`. To begin anew, move the folder of the store away."
         raise Damaged(message, path=paths.database, hint=hint)
 

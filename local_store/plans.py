@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from local_store.query import THIS_SESSION, Filter, Query, Term
@@ -40,10 +40,10 @@ class Plan:
     wanted: list[list[str]] = field(default_factory=list)
     """Of each list of facets, one is there."""
     unwanted: list[str] = field(default_factory=list)
-    months: list[str] = field(default_factory=list)
+    times: list[str] = field(default_factory=list)
     """Facets that narrow the index to about the right time; what is not indexed yet is not told by them."""
     elsewhen: bool = False
-    """Whether there are messages of other months at all."""
+    """Whether that leaves any messages out."""
     conditions: list[str] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
     impossible: bool = False
@@ -58,8 +58,8 @@ class Plan:
         """What to match in the index; None when all must be looked through. `begun`: the last word may go on."""
         positive = [_quoted(each, begun=begun) for each in self.terms if not each.excluded]
         positive += [_any(facets) for facets in self.wanted]
-        if self.elsewhen and len(self.months) <= MOST_MONTHS:
-            positive.append(_any(self.months or ["t"]))
+        if self.elsewhen:
+            positive.append(_any(self.times or ["t"]))
         negative = [_quoted(each, begun=False) for each in self.terms if each.excluded]
         negative += [_any(self.unwanted)] if self.unwanted else []
         if not positive and not negative:
@@ -129,8 +129,35 @@ def _add_times(connection: Connection, made: Plan, query: Query) -> None:
     first = _month(query.since) if query.since is not None else ""
     last = _month(query.until - 1) if query.until is not None else "~"
     known = connection.execute("SELECT name FROM search_name WHERE kind = 'month'").fetchall()
-    made.months = [f"t{name}" for (name,) in known if first <= name <= last][: MOST_MONTHS + 1]
-    made.elsewhen = len(made.months) < len(known)
+    fitting = [name for (name,) in known if first <= name <= last]
+    days = {name: _days(name, query.since, query.until) for name in {first, last}.intersection(fitting)}
+    made.elsewhen = len(fitting) < len(known) or any(days.values())
+    if len(fitting) > MOST_MONTHS:
+        made.elsewhen = False
+    made.times = [facet for name in fitting for facet in days.get(name) or [f"t{name}"]]
+
+
+def _days(name: str, since: int | None, until: int | None) -> list[str]:
+    """The facets of the days of this month that are asked for; none where that is all of them."""
+    try:
+        begin = datetime(int(name[:4]), int(name[4:]), 1, tzinfo=UTC)
+        end = datetime(begin.year + begin.month // 12, begin.month % 12 + 1, 1, tzinfo=UTC)
+    except ValueError:
+        return []
+    first, last = _day(begin), _day(end - timedelta(milliseconds=1))
+    from_day = first if since is None else max(first, _day_of(since))
+    to_day = last if until is None else min(last, _day_of(until - 1))
+    if (from_day, to_day) == (first, last):
+        return []
+    return [f"d{day:08d}" for day in range(from_day, to_day + 1)]
+
+
+def _day(moment: datetime) -> int:
+    return moment.year * 10_000 + moment.month * 100 + moment.day
+
+
+def _day_of(at_ms: int) -> int:
+    return _day(datetime.fromtimestamp(max(0, at_ms) / 1000, UTC))
 
 
 def _month(at_ms: int) -> str:

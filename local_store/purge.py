@@ -29,7 +29,7 @@ from local_store.errors import Damaged, StoreBusy, StoreError, StoreFull
 from local_store.imports import ID_CHARACTERS
 from local_store.keyfile import Keys
 from local_store.presence import Presence
-from local_store.steps import Progress, Steps
+from local_store.steps import Progress, Steps, to_its_end
 from local_store.types import StorePaths
 
 if TYPE_CHECKING:
@@ -160,15 +160,7 @@ class Purger:
 
     async def _compact(self, told: _Told) -> None:
         steps = Steps(told.second_half(asyncio.get_running_loop()))
-        running = asyncio.ensure_future(self._database.exchange(lambda old, last: self._exchange(old, last, steps)))
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            steps.cancel()
-            await asyncio.wait([running])
-            if not running.cancelled():
-                running.exception()
-            raise
+        await to_its_end(self._database.exchange(lambda old, last: self._exchange(old, last, steps)), steps)
 
     def _exchange(self, old: Opener, last: Connection, steps: Steps) -> Opener:
         last.close()

@@ -89,7 +89,7 @@ class Query:
 
 def parse(typed: str, now: datetime | None = None) -> Query:
     """Return what `typed` asks for. `now` is what `yesterday` and `7d` count from."""
-    text = _printable(storable(typed))[:MOST_CHARACTERS]
+    text = _printable(storable(typed[:MOST_CHARACTERS]))
     at = now or datetime.now()
     terms: list[Term] = []
     filters: list[Filter] = []

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from local_store import engine, files
@@ -27,17 +25,13 @@ from local_store.errors import Damaged, StoreBusy, StoreError
 from local_store.keyfile import Keys
 from local_store.presence import Presence
 from local_store.side import Sides
+from local_store.steps import Progress, Steps, to_its_end
 from local_store.types import Rotation, StorePaths
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-Progress = Callable[[int, int], None]
 PAGES_AT_ONCE = 1024
-
-
-class Cancelled(Exception):
-    """The caller gave up before the database was exchanged."""
 
 
 class Rotator:
@@ -53,28 +47,19 @@ class Rotator:
         `progress` hears (pages done, pages in all) on the event loop. Raises StoreBusy while another process has the
         store open, WrongState when a slot cannot be carried over, StoreFull, Damaged; then nothing has changed.
         """
-        stop, loop = threading.Event(), asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
 
-        def tell(done: int, total: int) -> None:
-            if stop.is_set():
-                raise Cancelled
+        def report(done: int, total: int) -> None:
             if progress is not None:
                 loop.call_soon_threadsafe(progress, done, total)
 
-        running = asyncio.ensure_future(self._database.exchange(lambda old, last: self._exchange(old, last, tell)))
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            stop.set()
-            await asyncio.wait([running])
-            if not running.cancelled():
-                running.exception()
-            raise
+        steps = Steps(report)
+        await to_its_end(self._database.exchange(lambda old, last: self._exchange(old, last, steps)), steps)
         await self._sides.rotate()
         size = await asyncio.to_thread(lambda: self._paths.database.stat().st_size)
         return Rotation(self._keys.epoch, size)
 
-    def _exchange(self, old: Opener, last: Connection, tell: Progress) -> Opener:
+    def _exchange(self, old: Opener, last: Connection, steps: Steps) -> Opener:
         last.close()
         with files.exclusive(self._paths.creation_lock), self._presence.alone(), files.typed_errors(old.path):
             discard_copy(self._paths)
@@ -82,7 +67,7 @@ class Rotator:
             _refuse_damage(old)
             new = Opener(old.path, self._keys.begin_exchange(old.key))
             try:
-                self._copy(old, new, tell)
+                self._copy(old, new, steps)
                 self._paths.exchange.replace(old.path)
             except BaseException:
                 self._give_up()
@@ -91,13 +76,17 @@ class Rotator:
             self._finish()
             return new
 
-    def _copy(self, old: Opener, new: Opener, tell: Progress) -> None:
+    def _copy(self, old: Opener, new: Opener, steps: Steps) -> None:
+        def tell(_: int, left: int, total: int) -> None:
+            steps.total = total
+            steps.reach(total - left)
+
         files.create_private(self._paths.exchange)
         copy = Opener(self._paths.exchange, new.key)
         source = old.reader()
         with engine.engine_errors(copy.path), contextlib.closing(source), contextlib.closing(copy.blank()) as target:
             pages = int(source.execute("PRAGMA page_count").fetchone()[0])
-            source.backup(target, pages=PAGES_AT_ONCE, progress=lambda _, left, total: tell(total - left, total))
+            source.backup(target, pages=PAGES_AT_ONCE, progress=tell)
         _verify(copy, pages, self._keys.store_id)
         files.sync_file(copy.path)
 

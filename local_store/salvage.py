@@ -171,7 +171,8 @@ def _fill(pages: Pages, connection: Connection, steps: Steps) -> tuple[Rescued, 
 def defer_index(connection: Connection) -> None:
     """Let the search index be made in the background, once the store is open."""
     connection.execute("INSERT INTO message_fts (message_fts) VALUES ('delete-all')")
-    connection.execute("UPDATE search_state SET above = 0, upto = (SELECT ifnull(max(seq), 0) FROM message)")
+    top = connection.execute("SELECT ifnull(max(seq), 0) FROM message").fetchone()[0]
+    connection.execute("UPDATE search_state SET above = 0, upto = ?1, reached = ?1", [top])
 
 
 @contextlib.contextmanager

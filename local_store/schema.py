@@ -298,9 +298,9 @@ WHEN EXISTS (SELECT 1 FROM embedding_model WHERE old.seq BETWEEN low AND high) B
     DELETE FROM embedding WHERE message_seq = old.seq;
     INSERT OR IGNORE INTO embedding_again (message_seq) VALUES (old.seq);
 END;
-CREATE TRIGGER embedding_number_reused AFTER INSERT ON message
-WHEN new.seq <= (SELECT max(high) FROM embedding_model) BEGIN
-    INSERT OR IGNORE INTO embedding_again (message_seq) VALUES (new.seq);
+CREATE TRIGGER embedding_number_is_free_again AFTER DELETE ON message BEGIN
+    UPDATE embedding_model SET high = (SELECT ifnull(max(seq), 0) FROM message)
+        WHERE high >= old.seq AND high > (SELECT ifnull(max(seq), 0) FROM message);
 END;
 """
 

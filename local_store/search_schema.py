@@ -9,20 +9,23 @@ from __future__ import annotations
 # What a message can be filtered by, as words that nobody types: each begins with a private character.
 FACETS = """char(57344) || 'r' || {row}.role || ' ' || char(57344) || 's' || {row}.session_id
     || ' ' || char(57344) || 't' || ifnull(strftime('%Y%m', {row}.created_at / 1000, 'unixepoch'), '')
+    || ' ' || char(57344) || 'd' || ifnull(strftime('%Y%m%d', {row}.created_at / 1000, 'unixepoch'), '')
     || ifnull(' ' || char(57344) || 'p' || hex({row}.provider), '')
     || ifnull(' ' || char(57344) || 'm' || hex({row}.model), '')
     || ifnull(' ' || char(57344) || 'w' || hex({row}.persona), '')
     || iif(instr({row}.text, '```') > 0, ' ' || char(57344) || 'c', '')"""
-# The index holds every message that is at rest and whose place does not wait: above < seq <= upto.
+# The index holds every message that is at rest and whose place does not wait: above < seq <= upto. New messages lie
+# above what was reached, and are indexed together at the end of their transaction.
 SEARCHABLE = """{row}.status <> 'streaming'
-    AND NOT EXISTS (SELECT 1 FROM search_state WHERE {row}.seq > above AND {row}.seq <= upto)"""
+    AND EXISTS (SELECT 1 FROM search_state
+        WHERE {row}.seq <= reached AND NOT ({row}.seq > above AND {row}.seq <= upto))"""
 
 
 def _indexed(row: str) -> str:
     return f"{row}.seq, {row}.text, {FACETS.format(row=row)}"
 
 
-# When a message was said, to the month: so far the index goes, the rest is a condition on the rows.
+# The months there are; within one the index knows the day, and the rest is a condition on the rows.
 MONTH = "strftime('%Y%m', {row}.created_at / 1000, 'unixepoch')"
 
 
@@ -47,10 +50,12 @@ CREATE TABLE search_state (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     above INTEGER NOT NULL,
     upto INTEGER NOT NULL,
+    reached INTEGER NOT NULL,
     owner TEXT,
     titles INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-INSERT INTO search_state (one, above, upto) SELECT 1, 0, ifnull(max(seq), 0) FROM message;
+INSERT INTO search_state (one, above, upto, reached)
+SELECT 1, 0, ifnull(max(seq), 0), ifnull(max(seq), 0) FROM message;
 
 CREATE TABLE search_name (
     kind TEXT NOT NULL,
@@ -71,8 +76,11 @@ CREATE TRIGGER message_fts_insert AFTER INSERT ON message WHEN {SEARCHABLE.forma
     {_name("persona", "new")}
     {_name("month", "new")}
 END;
-CREATE TRIGGER message_fts_delete AFTER DELETE ON message WHEN {SEARCHABLE.format(row="old")} BEGIN
-    INSERT INTO message_fts (message_fts, rowid, text, facets) VALUES ('delete', {_indexed("old")});
+CREATE TRIGGER message_fts_delete AFTER DELETE ON message BEGIN
+    INSERT INTO message_fts (message_fts, rowid, text, facets)
+        SELECT 'delete', {_indexed("old")} WHERE {SEARCHABLE.format(row="old")};
+    UPDATE search_state SET reached = (SELECT ifnull(max(seq), 0) FROM message) WHERE old.seq >= reached
+        AND reached > (SELECT ifnull(max(seq), 0) FROM message);
 END;
 CREATE TRIGGER message_fts_update
 AFTER UPDATE OF text, status, role, provider, model, persona, created_at, session_id ON message BEGIN

@@ -9,7 +9,7 @@ from local_store.damage import reading
 from local_store.database import Database
 from local_store.errors import NotFound
 from local_store.ids import new_id, now_ms
-from local_store.text import storable, storable_or_none, title_key
+from local_store.text import checked_title, storable, storable_or_none, title_key
 from local_store.types import Session
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 NEWEST_FIRST = "ORDER BY updated_at DESC, seq DESC"
 AS_LISTED = "ORDER BY pinned DESC, updated_at DESC, seq DESC"
 FOLDERS = "SELECT DISTINCT folder FROM session WHERE folder <> ''"
+USED = "updated_at = max(?, (SELECT max(updated_at) FROM session) + 1)"
+"""What makes a session the most recently used, given the present time; also when the clock did not advance."""
 TAGS = "SELECT DISTINCT name FROM tag"
 
 
@@ -31,10 +33,7 @@ def spelled(connection: Connection, names: str, wanted: str) -> str:
 
 def touch(connection: Connection, session_id: str) -> None:
     """Make the session the most recently used, also when the clock did not advance."""
-    connection.execute(
-        "UPDATE session SET updated_at = max(?, (SELECT max(updated_at) FROM session) + 1) WHERE id = ?",
-        [now_ms(), session_id],
-    )
+    connection.execute(f"UPDATE session SET {USED} WHERE id = ?", [now_ms(), session_id])
 
 
 class Sessions:
@@ -45,7 +44,7 @@ class Sessions:
 
     async def create(self, title: str | None = None) -> Session:
         """Return a new, empty session; without a title it has an empty one."""
-        session_id, name = new_id(), storable(title or "")
+        session_id, name = new_id(), checked_title(title or "")
 
         def operation(connection: Connection) -> Session:
             connection.execute(
@@ -94,7 +93,7 @@ class Sessions:
                 return rows.session(found[0])
             if wanted and found:
                 raise NotFound(f"more than one session starts with {session_id!r}", hint="Give more of its id.")
-            raise NotFound(f"there is no session {session_id!r}")
+            raise NotFound(f"there is no session {session_id!r}", hint="`sophia sessions list` shows those there are.")
 
         return await reading(self._database, operation, lambda around: around.session(wanted))
 
@@ -111,8 +110,8 @@ class Sessions:
         return await reading(self._database, operation, lambda around: next(iter(around.sessions(1)), None))
 
     async def rename(self, session_id: str, title: str) -> Session:
-        """Return the session with its new title. Raises NotFound."""
-        name = storable(title)
+        """Return the session with its new title. Raises NotFound, BadValue."""
+        name = checked_title(title)
 
         def operation(connection: Connection) -> Session:
             connection.execute(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from local_store import crypto, engine, files
+from local_store.beside import Beside
 from local_store.database import Database
 from local_store.errors import (
     BadValue,
@@ -59,11 +60,11 @@ class SideOpener(engine.Opener):
 
 
 class SideDatabase(Database):
-    """A database whose changes nobody follows."""
+    """A database whose changes nobody follows, and that holds no messages."""
 
-    async def write(self, operation: Callable[[Connection], T], *, vital: bool = False) -> T:
-        """Return what `operation` returned, once it is written."""
-        return await self._writer.submit(operation, vital=vital)
+    def _beside(self) -> Beside | None:
+        """Nothing."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)

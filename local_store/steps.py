@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -79,11 +79,17 @@ async def in_thread(work: Callable[[Steps], T], progress: Progress | None = None
             loop.call_soon_threadsafe(progress, done, total)
 
     steps = Steps(report)
-    running = asyncio.ensure_future(asyncio.to_thread(work, steps))
+    return await to_its_end(asyncio.to_thread(work, steps), steps)
+
+
+async def to_its_end(work: Awaitable[T], steps: Steps) -> T:
+    """Return what `work` comes to. Cancelled, it lets the steps end it and waits until it has tidied up."""
+    running = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         steps.cancel()
         await asyncio.wait([running])
-        running.exception()  # it was asked to end; how it ended interests nobody any more
+        if not running.cancelled():
+            running.exception()  # it was asked to end; how it ended interests nobody any more
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -22,6 +23,7 @@ from local_store.opening import Opened, open_typed, open_writable
 from local_store.organising import Organising
 from local_store.outbox import Outbox
 from local_store.parts import Parts
+from local_store.recent import Recent
 from local_store.responses import Responses
 from local_store.rotation import Rotator
 from local_store.runs import Runs
@@ -81,6 +83,7 @@ class Store:
         self.memories = Memories(self._database)
         self.analytics = Analytics(self._database)
         self.setting_history = SettingHistory(self._database)
+        self.recent = Recent(self._database)
         self.audit = Audit(self._database, opened.keys, paths)
         self._checkup = Checkup(paths, self._database, opened.keys, opened.instance, self.audit)
         self.sides = Sides(paths, self._database)
@@ -194,14 +197,11 @@ class Store:
 
     async def close(self) -> None:
         """Write what waits, close every connection, forget the key. May be called twice."""
-        try:
-            try:
-                await self.search.close()
-                await self.sides.close()
-            finally:
-                await self._database.close()
-        finally:
-            self._opened.release()
+        async with AsyncExitStack() as last_first:
+            last_first.callback(self._opened.release)
+            last_first.push_async_callback(self._database.close)
+            last_first.push_async_callback(self.sides.close)
+            last_first.push_async_callback(self.search.close)
 
     async def __aenter__(self) -> Self:
         return self

@@ -50,7 +50,7 @@ def exchange(one: Path, other: Path) -> bool:
 @contextlib.contextmanager
 def restoring(root: Path, timeout: float = 0.0) -> Iterator[None]:
     """Be the only one that puts something in the place of `root`; what was cut short earlier is ended first."""
-    reason = f"another backup is being restored to {str(root)!r}"
+    reason = f"{str(root)!r} is being restored or salvaged already"
     with files.hold_folder(root.parent, fcntl.LOCK_EX, reason, timeout), files.typed_errors(root):
         _end(root)
         yield

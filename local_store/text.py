@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Final
+
+from local_store.errors import BadValue
+
+LONGEST_TITLE: Final = 1_000
 
 
 def storable(text: str) -> str:
@@ -12,6 +17,14 @@ def storable(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def checked_title(text: str) -> str:
+    """Return `text` as the title of a session. Raises BadValue when it is too long: every list shows titles whole."""
+    if len(text) > LONGEST_TITLE:
+        message = f"a title has at most {LONGEST_TITLE:,} characters, not {len(text):,}"
+        raise BadValue(message, hint="Give a shorter one.")
+    return storable(text)
 
 
 def storable_or_none(text: str | None) -> str | None:

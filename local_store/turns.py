@@ -7,16 +7,17 @@ flush, because rewriting a growing message would cost more with every flush. `fi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from local_store import abandoned, answers, rows
 from local_store.database import Database
 from local_store.errors import NotFound, WrongState
-from local_store.ids import new_id
+from local_store.ids import new_id, now_ms
 from local_store.instance import Instance
 from local_store.outbox import withdraw
 from local_store.parts import checked, insert
-from local_store.sessions import touch
+from local_store.sessions import USED, touch
 from local_store.text import storable, storable_or_none
 from local_store.types import Message, Part, Status, Turn, Usage
 
@@ -52,16 +53,16 @@ class Turns:
         who, attached = storable_or_none(persona), [checked(each) for each in parts]
 
         def operation(connection: Connection) -> Turn:
-            rows.session_by_id(connection, session_id)
+            _use(connection, session_id, answer_id, who, added=2)
             if parent_id is not None:
                 answers.require(connection, session_id, parent_id)
             if instead_of is not None:
                 withdraw(connection, self._instance, session_id, instead_of)
-            answers.insert(connection, question_id, session_id, parent_id, "user", text, request_id, None)
+            asked = answers.insert(connection, question_id, session_id, parent_id, "user", text, request_id, None)
             if attached:
-                insert(connection, question_id, attached)
+                asked = replace(asked, parts=insert(connection, question_id, attached))
             answer = self._insert_answer(connection, answer_id, session_id, question_id, request_id, persona=who)
-            return Turn(rows.message_by_id(connection, question_id), answer)
+            return Turn(asked, answer)
 
         return await self._database.write(operation)
 
@@ -86,7 +87,9 @@ class Turns:
             if continues is not None:
                 answers.require(connection, session_id, continues)
             withdraw(connection, self._instance, session_id, question_id)
-            return self._insert_answer(connection, answer_id, session_id, question_id, request_id, continues, who)
+            _use(connection, session_id, answer_id, who, added=1)
+            self._insert_answer(connection, answer_id, session_id, question_id, request_id, continues, who)
+            return rows.message_by_id(connection, answer_id)
 
         return await self._database.write(operation)
 
@@ -100,7 +103,7 @@ class Turns:
         continues: str | None = None,
         persona: str | None = None,
     ) -> Message:
-        answers.insert(
+        return answers.insert(
             connection,
             answer_id,
             session_id,
@@ -112,10 +115,6 @@ class Turns:
             continues,
             persona,
         )
-        values = [answer_id, persona, session_id]
-        connection.execute("UPDATE session SET active_leaf = ?, persona = ? WHERE id = ?", values)
-        touch(connection, session_id)
-        return rows.message_by_id(connection, answer_id)
 
     async def reopen(self, answer_id: str, request_id: str) -> Message:
         """Return the failed, empty answer, streaming again; the branch being read stays the same.
@@ -209,6 +208,16 @@ class Turns:
             return interrupted
 
         return await self._database.write(operation)
+
+
+def _use(connection: Connection, session_id: str, leaf: str, persona: str | None, *, added: int) -> None:
+    """Tell the session of its new messages, in one statement, as each writes all its indices. Raises NotFound."""
+    told = connection.execute(
+        f"UPDATE session SET message_count = message_count + ?, active_leaf = ?, persona = ?, {USED} WHERE id = ?",
+        [added, leaf, persona, now_ms(), session_id],
+    )
+    if told.rowcount != 1:
+        raise NotFound(f"there is no session {session_id!r}")
 
 
 def _settled(connection: Connection, answer_id: str) -> Message:

@@ -116,10 +116,12 @@ class Vectors(VectorSearch):
                 "INSERT OR IGNORE INTO embedding_again SELECT seq FROM message WHERE seq = ?",
                 [(seq,) for seq in batch.unfinished],
             )
-            # Numbers are never used twice: whoever holds codes in memory knows each by its number.
+            # Numbers are never used twice: whoever holds codes in memory knows each by its number. Those of messages
+            # are, so what lies above the last of them has not been come to.
+            newest = connection.execute("SELECT ifnull(max(seq), 0) FROM message").fetchone()[0]
             connection.execute(
                 "UPDATE embedding_model SET low = min(low, ?), high = max(high, ?), made = ? WHERE seq = ?",
-                [batch.low, batch.high, last, number],
+                [batch.low, min(batch.high, newest), last, number],
             )
             return last - first
 

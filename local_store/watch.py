@@ -8,9 +8,9 @@ another process has so far is read from its journal.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from local_store import rows
 from local_store.types import Branch, Changes, Growth
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from local_store.database import Database
     from local_store.instance import Instance
 
-T = TypeVar("T")
 KEPT = 1064
 """How many changes the triggers keep at most, see the schema."""
 NEWEST = "SELECT ifnull(max(number), 0) FROM change"
@@ -29,21 +28,6 @@ STREAMED_ELSEWHERE = """
     SELECT id, request_id, owner FROM message WHERE owner IS NOT NULL AND owner <> ? AND session_id = ?
 """
 SINCE = "SELECT seq, text, reasoning FROM journal WHERE message_id = ? AND seq > ? ORDER BY seq"
-
-
-class Numbered(Generic[T]):
-    """A write operation that finds out which changes were its own."""
-
-    def __init__(self, operation: Callable[[Connection], T]) -> None:
-        self._operation = operation
-        self.span = (0, 0)
-        """The numbers of its changes, without the first; they count once it is committed."""
-
-    def __call__(self, connection: Connection) -> T:
-        before = _newest(connection)
-        value = self._operation(connection)
-        self.span = (before, _newest(connection))
-        return value
 
 
 class OwnChanges:
@@ -101,7 +85,7 @@ class Watch:
         streamed = self._streamed
 
         def operation(connection: Connection) -> _Look:
-            newest = _newest(connection)
+            newest = newest_change(connection)
             changes = _since(connection, seen, newest)
             growth, now, abandoned = self._grown(connection, session_id, streamed)
             return _Look(newest, changes, growth, now, abandoned)
@@ -162,7 +146,8 @@ class Watch:
         return await self._database.read(operation)
 
 
-def _newest(connection: Connection) -> int:
+def newest_change(connection: Connection) -> int:
+    """Return the number of the last change there is."""
     return int(connection.execute(NEWEST).fetchone()[0])
 
 

@@ -1,8 +1,9 @@
 """The one thread that writes.
 
-Operations queue up; the thread takes all that wait (at most 256), runs each in its own savepoint inside one
-transaction, and tells the callers after the commit. So an answered write is on the disk, a failing one disturbs no
-other, and a burst costs one sync. A caller that stops waiting changes nothing: what was queued is written.
+Operations queue up; the thread takes all that wait (at most 256), runs them in one transaction, and tells the callers
+after the commit. Where one fails, everything is undone and run again, each in its own savepoint. So an answered write
+is on the disk, a failing one disturbs no other, and a burst costs one sync. A caller that stops waiting changes
+nothing: what was queued is written.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
     from local_store.ballast import Ballast
+    from local_store.beside import Beside
     from local_store.head import Head, Pulse
 
 T = TypeVar("T")
 LARGEST_GROUP = 256
+CROWD = 4
+"""So many writes at once are a crowd: who was answered together mostly comes again together."""
+GATHERING_S = 0.0005
+"""So long a crowd is waited for after each of it that comes: one sync more would take longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class _Job:
     future: asyncio.Future[Any]
     vital: bool = False
     """Worth the room that is kept for when the disk is full."""
+    lasting: bool = True
+    """On the disk when it is answered; else soon after, and not before what came earlier."""
     alone: bool = False
     """Not part of any transaction: it takes the connection and gives another opener for the next one."""
 
@@ -50,8 +58,12 @@ class _TransactionLost(Exception):
     """The whole group failed; the cause is the engine's error."""
 
 
-class _CannotVouch(Exception):
-    """The generation could not be raised because a page is damaged; the cause is the engine's error."""
+class _OneFailed(Exception):
+    """An operation failed, the cause is its error; nobody knows yet what the others would have come to without it."""
+
+
+class _LeftOut(Exception):
+    """Something beside the operations met a damaged page, and is left out from now on; the cause is the engine's."""
 
 
 class Writer:
@@ -64,27 +76,38 @@ class Writer:
         loop: asyncio.AbstractEventLoop,
         pulse: Pulse | None = None,
         ballast: Ballast | None = None,
+        beside: Beside | None = None,
+        tell: Callable[[tuple[int, int]], object] = lambda _: None,
     ) -> None:
+        """`tell` hears on the loop which changes were made here, before those who wait for them."""
         self._opener = opener
+        self._beside, self._tell = beside, tell
+        self._made: list[tuple[int, int]] = []
         self.pulse, self._ballast = pulse, ballast
         self._place = files.identity(opener.path)
         self._log: tuple[int, int] | None = None
         self._connection: Connection | None = connection
+        self._relaxed = False
+        """Whether a commit does not wait for the disk."""
         self._loop = loop
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._next: _Job | None = None
+        self._crowd = 0
+        """How many wrote together the last time."""
         self._closed = False
         self._ended: asyncio.Future[None] = loop.create_future()
         # A daemon: an application that forgets to close must still be able to end.
         self._thread = threading.Thread(target=self._run, name="sophia-store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, operation: Callable[[Connection], T], *, vital: bool = False) -> asyncio.Future[T]:
+    def submit(
+        self, operation: Callable[[Connection], T], *, vital: bool = False, lasting: bool = True
+    ) -> asyncio.Future[T]:
         """Queue `operation` and return its result to come. It may run twice, so it must only touch the connection."""
         if self._closed:
             raise StoreClosed("the store is closed", path=self._opener.path)
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Job(operation, future, vital))
+        self._queue.put(_Job(operation, future, vital, lasting))
         return future
 
     def exchange(self, work: Callable[[Connection], engine.Opener]) -> asyncio.Future[engine.Opener]:
@@ -117,16 +140,20 @@ class Writer:
 
     def _take(self) -> tuple[list[_Job], bool]:
         group: list[_Job] = []
+        expected, self._crowd = self._crowd, 0
         job, self._next = self._next or self._queue.get(), None
         while job is not None:
             if job.alone and group:
                 self._next = job
                 return group, False
             group.append(job)
+            self._crowd = len(group)
             if job.alone or len(group) == LARGEST_GROUP:
                 return group, False
             try:
-                job = self._queue.get_nowait()
+                job = (
+                    self._queue.get(timeout=GATHERING_S) if CROWD <= expected > len(group) else self._queue.get_nowait()
+                )
             except Empty:
                 return group, False
         return group, True
@@ -164,45 +191,56 @@ class Writer:
             finally:
                 connection.execute(f"PRAGMA busy_timeout={int(engine.BUSY_S * 1000)}")
 
-    def _commit(self, group: list[_Job]) -> list[_Outcome]:
+    def _commit(self, group: list[_Job], *, apart: bool = False) -> list[_Outcome]:
+        lasting = any(job.lasting for job in group)
         try:
             self._follow()
-            connection = self._open_connection()
+            connection = self._open_connection(lasting=lasting)
             connection.execute("BEGIN IMMEDIATE")
         # Whatever it is, the callers must hear of it: a writer that dies here would leave them waiting for ever.
         except Exception as error:
             return [_Outcome(job, error=self._failed(error)) for job in group]
         try:
-            outcomes = [self._attempt(connection, job) for job in group]
-            head = self._beat(connection)
+            outcomes, made, head = self._transaction(connection, group, apart=apart)
             connection.execute("COMMIT")
-        except _CannotVouch as error:
-            self._roll_back(connection, error.__cause__ or error)
-            return self._commit(group)
-        except (_TransactionLost, engine.load().Error) as error:
-            cause = error.__cause__ or error
-            typed = self._typed(cause)
-            self._roll_back(connection, cause)
-            if len(group) > 1:
-                # One write too many must not take its neighbours down.
-                return [outcome for job in group for outcome in self._commit([job])]
-            return [_Outcome(group[0], error=typed)]
+        except (_OneFailed, _LeftOut, _TransactionLost, engine.load().Error) as error:
+            return self._again(connection, group, error, apart=apart)
         if not self._arrived(connection):
             self._drop_connection()
             return [_Outcome(job, error=files.gone(self._opener.path)) for job in group]
+        self._made.append(made)
         if self.pulse is not None:
             self.pulse.committed(head)
         return outcomes
 
-    def _beat(self, connection: Connection) -> Head | None:
-        try:
-            return None if self.pulse is None else self.pulse.beat(connection)
-        except engine.load().Error as error:
-            if self.pulse is None or not engine.is_poisoned(error):
-                raise
-            # A damaged page keeps it from counting, and must not keep anybody from writing.
-            self.pulse.silent = True
-            raise _CannotVouch from error
+    def _transaction(
+        self, connection: Connection, group: list[_Job], *, apart: bool
+    ) -> tuple[list[_Outcome], tuple[int, int], Head | None]:
+        beside, made, head = self._beside, (0, 0), None
+        before = 0 if beside is None else beside.begin(connection)
+        outcomes = [self._attempt(connection, job) for job in group] if apart else self._together(connection, group)
+        if beside is not None:
+            with _spared(beside):
+                made = beside.end(connection, before)
+        # A head must not vouch for what is not on the disk yet.
+        if self.pulse is not None and not self._relaxed:
+            with _spared(self.pulse):
+                head = self.pulse.beat(connection)
+        return outcomes, made, head
+
+    def _again(self, connection: Connection, group: list[_Job], error: BaseException, *, apart: bool) -> list[_Outcome]:
+        """What became of the group in the end, now that its transaction failed."""
+        cause = error.__cause__ or error
+        typed = self._typed(cause)
+        self._roll_back(connection, cause)
+        if isinstance(error, _LeftOut):
+            return self._commit(group, apart=apart)
+        if len(group) == 1:
+            return [_Outcome(group[0], error=typed)]
+        if isinstance(error, _OneFailed):
+            return self._commit(group, apart=True)
+        # One write too many must not take its neighbours down.
+        return [outcome for job in group for outcome in self._commit([job])]
 
     def _follow(self) -> None:
         """Leave a file that is no longer the one with its name. Raises StoreGone when there is none."""
@@ -242,6 +280,16 @@ class Writer:
         finally:
             self._drop_connection()
 
+    def _together(self, connection: Connection, group: list[_Job]) -> list[_Outcome]:
+        """Run all of them as one: each savepoint would cost as much as a write. Raises _OneFailed."""
+        try:
+            outcomes = [_Outcome(job, value=job.operation(connection)) for job in group]
+            engine.refuse_zeros(connection)
+        # Whose fault it is, they find out apart from each other.
+        except Exception as error:
+            raise _OneFailed from error
+        return outcomes
+
     def _attempt(self, connection: Connection, job: _Job) -> _Outcome:
         connection.execute("SAVEPOINT operation")
         try:
@@ -273,26 +321,34 @@ class Writer:
         return typed
 
     def _typed(self, error: BaseException) -> BaseException:
-        if not isinstance(error, engine.load().Error):
+        if not isinstance(error, (engine.load().Error, *engine.OF_THE_VALUE)):
             return error
         typed = engine.translate(error, self._opener.path)
         typed.__cause__ = error
         return typed
 
-    def _open_connection(self) -> Connection:
+    def _open_connection(self, *, lasting: bool = True) -> Connection:
         if self._connection is None:
             self._connection = self._opener.writer()
             self._place = files.identity(self._opener.path)
+        if self._relaxed == lasting:
+            # Without waiting for the disk what is written stays in order; the next that waits brings all before it.
+            self._connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+            self._relaxed = not lasting
         return self._connection
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
-        self._log = None
+        self._log, self._relaxed = None, False
         if connection is not None:
             connection.close()
 
     def _settle(self, outcomes: list[_Outcome]) -> None:
+        made, self._made = self._made, []
+
         def tell() -> None:
+            for span in made:
+                self._tell(span)
             for outcome in outcomes:
                 if outcome.job.future.done():
                     continue
@@ -309,6 +365,18 @@ class Writer:
         except RuntimeError:
             # The loop is closed, so nobody waits for the answer; the write itself is done.
             return
+
+
+@contextlib.contextmanager
+def _spared(part: Beside | Pulse) -> Iterator[None]:
+    """Do without that part once it meets a damaged page: this must not keep anybody from writing. Raises _LeftOut."""
+    try:
+        yield
+    except engine.load().Error as error:
+        if part.silent or not engine.is_poisoned(error):
+            raise
+        part.silent = True
+        raise _LeftOut from error
 
 
 def _needs_room(error: BaseException | None) -> bool:

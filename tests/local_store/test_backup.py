@@ -191,9 +191,10 @@ async def test_a_damaged_store_is_not_backed_up_as_if_it_were_whole(
     await store.close()
     begin = paths.database.stat().st_size
     store = await opening()
-    await talk(store, os.urandom(200_000).hex(), questions=1)
+    await store.blobs.put(os.urandom(400_000), "image/png")
     await store.close()
-    flip(paths.database, (begin + paths.database.stat().st_size) // 2)
+    # In the attachment: what was said is written anew with every use, and leaves free pages behind.
+    flip(paths.database, begin + (paths.database.stat().st_size - begin) // 8)
     store = await opening()
     with pytest.raises(Damaged):
         await store.backups.make(folder)

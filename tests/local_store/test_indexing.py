@@ -9,6 +9,7 @@ import pytest
 
 from local_store import Store, StorePaths
 from local_store import bulk as importing
+from local_store import indexing as searching_index
 from local_store.imports import Conversation, ImportMessage
 from local_store.indexing import OPEN_END
 from tests.local_store.conftest import OpenStore
@@ -95,7 +96,12 @@ async def test_what_waits_can_be_found_changed_and_deleted(waiting: Store) -> No
     assert await count(waiting) == 2
 
 
-async def test_it_goes_on_where_it_was_stopped(waiting: Store, opening: OpenStore) -> None:
+async def test_it_goes_on_where_it_was_stopped(
+    waiting: Store, opening: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A step that was asked for is done also when nobody waits for it any more, so the next one is as small.
+    monkeypatch.setattr(searching_index, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(searching_index, "FEWEST_BYTES", 1_000)
     waiting.search.indexing._bytes = 1_000
     reached: list[tuple[int, int]] = []
 

@@ -438,3 +438,12 @@ async def test_a_process_that_is_killed_while_it_copies_leaves_the_old_database(
         assert len(await store.drafts.load(str(number)) or "") == 4_000_000
     await store.keys.rotate()
     assert await sound(store)
+
+
+async def test_what_else_writes_the_database_anew_waits_for_the_new_key(opening: OpenStore) -> None:
+    store = await opening(passphrase="one")
+    gone, kept = await store.sessions.create("gone"), await store.sessions.create("kept")
+    one, purged, other = await asyncio.gather(store.keys.rotate(), store.purge.sessions([gone.id]), store.keys.rotate())
+    assert (max(one.epoch, other.epoch), purged.left) == (3, ())
+    assert await titles(store) == [kept.title]
+    assert await sound(store)

@@ -227,3 +227,28 @@ async def test_anything_typed_is_answered(opening: OpenStore) -> None:
         asyncio.run_coroutine_threadsafe(store.search.find(f"harbour {typed}", rank=True), loop).result(30)
 
     await asyncio.to_thread(never_raises)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("common before:2024-03-02", [0, 1, 2]),
+        ("common before:2024-03-03", [0, 1, 2, 3, 4]),
+        ("common after:2024-03-02", [3, 4, 5, 6]),
+        ("common after:2024-03-02 before:2024-03-03", [3, 4]),
+        ("common after:2024-02 before:2024-03", [1]),
+        ("after:2024-03-31", [6]),
+        ("common after:2024-04", []),
+    ],
+)
+async def test_days_within_a_month(store: Store, typed: str, expected: list[int]) -> None:
+    moments = ["2024-01-15", "2024-02-29", "2024-03-01", "2024-03-02", "2024-03-02", "2024-03-15", "2024-03-31"]
+    told = [
+        ImportMessage(
+            f"{n}", "user", f"common {n}", created_at=int(datetime.fromisoformat(f"{day}T12:00").timestamp()) * 1000
+        )
+        for n, day in enumerate(moments)
+    ]
+    await store.bulk.add([Conversation("told", "days", "", told)])
+    found = await store.search.find(typed)
+    assert sorted(int(each.snippet.split()[1]) for each in found.hits) == expected

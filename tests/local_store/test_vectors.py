@@ -170,3 +170,19 @@ async def test_the_work_is_found_without_reading_the_store(store: Store) -> None
             lambda db, asked=statement: [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {asked}")]  # type: ignore[misc]
         )
         assert expected in plan[0] and not any("TEMP" in line for line in plan), plan
+
+
+async def test_a_number_that_is_used_again_is_offered_again(store: Store) -> None:
+    kept, gone = await store.sessions.create(), await store.sessions.create()
+    await ask(store, kept.id, "kept", "a")
+    await ask(store, gone.id, "gone", "b")
+    batch = await store.vectors.missing(MODEL)
+    assert batch is not None
+    await store.sessions.delete(gone.id)
+    await store.vectors.add(MODEL, batch, {})
+    await ask(store, kept.id, "new", "c")
+    assert sorted(await everything(store)) == ["c", "new"]
+    await store.sessions.delete(kept.id)
+    again = await store.sessions.create()
+    await ask(store, again.id, "newest", "d")
+    assert sorted(await everything(store)) == ["d", "newest"]
