@@ -56,9 +56,10 @@ bench: setup-dev
 chaos: setup-dev
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m benchmarks.chaos $(if $(SEED),--seed $(SEED)) $(if $(TURNS),--turns $(TURNS))
 
-# Lets every fault happen once, and writes what came of it into docs/when-things-fail.md.
+# Lets every fault happen once, and writes what came of it into docs/when-things-fail*.md.
 faults: setup-dev
 	$(BIN)/python -m tools.fault_matrix
+	$(BIN)/python -m tools.store_faults
 
 docs: setup-dev
 	$(BIN)/python -m tools.generate_docs

@@ -144,7 +144,16 @@ class BackendClient:
         """Return the models that a provider offers; None is the first. Raises BackendError."""
         from backend_client.probe import list_models
 
-        return await list_models(self._find(provider), self._transport)
+        chosen = self._find(provider)
+        cards = await list_models(chosen, self._transport)
+        self.fleet.stations[chosen.name].told |= {card.id: card.capabilities for card in cards}
+        return cards
+
+    def learn(self, provider: str, model: str, *, sees: bool | None) -> None:
+        """Hold a model for one that looks at pictures, or does not; None goes by its name again."""
+        station = self.fleet.stations[self._find(provider).name]
+        known = station.told.get(model) or station.provider.capabilities
+        station.told[model] = None if sees is None else known | {"vision"} if sees else known - {"vision"}
 
     async def embed(
         self, texts: Sequence[str], *, model: str | None = None, provider: str | None = None

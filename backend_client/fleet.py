@@ -11,6 +11,7 @@ from backend_client.breaker import Breaker, BreakerPolicy
 from backend_client.happenings import BreakerChanged, BreakerState, Hook
 from backend_client.limiter import Limiter
 from backend_client.routing import BROKEN_FOR_S, Candidate, Ranked, Refusal, Weights, rank, share_of, typical_price
+from backend_client.sight import likely_sees
 from backend_client.types import Endpoint, Provider
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ class Station:
         self.healthy: bool | None = None
         """What the last health probe found; None when there was none."""
         self.detail = ""
+        self.told: dict[str, frozenset[str] | None] = {}
+        """What its server says that each of its models can do; None where it says nothing of that one."""
         self._policy, self._clock, self._rng, self._hook = policy, clock, rng, hook
         self._breakers: dict[str, Breaker] = {}
         self._states: dict[str, BreakerState] = {}
@@ -177,7 +180,7 @@ class Station:
 
         One that stands alone is asked for any model: its server knows best.
         """
-        missing = sorted(needs - self.provider.capabilities)
+        missing = sorted(needs - self.capabilities(model))
         if missing:
             return "capability", f"cannot do {', '.join(missing)}", 0.0
         if model and not alone and not self.offers(model):
@@ -192,6 +195,13 @@ class Station:
         if self._clock() < until:
             return "shunned", reason, 0.0
         return None, "", 0.0
+
+    def capabilities(self, model: str | None) -> frozenset[str]:
+        """What it is configured for, with the sight that the model it would answer with is said or known to have."""
+        named = model or self.model or next(iter(self.told), None)
+        told = self.told.get(named) if named is not None else None
+        sees = likely_sees(named) if told is None else "vision" in told
+        return self.provider.capabilities | {"vision"} if sees else self.provider.capabilities
 
     def offers(self, model: str) -> bool:
         """Whether it is, or may be, configured for that model."""
@@ -231,6 +241,7 @@ class Fleet:
         hook: Hook,
     ) -> None:
         self.policy, self.cap = policy, cap
+        self._parts = clock, rng, hook
         self.stations: dict[str, Station] = {
             provider.name: Station(provider, place, policy.breaker, clock=clock, rng=rng, hook=hook)
             for place, provider in enumerate(providers)
@@ -238,6 +249,12 @@ class Fleet:
         self._habits: OrderedDict[str, str] = OrderedDict()
         self.decisions: deque[Decision] = deque(maxlen=DECISIONS_KEPT)
         """Where the last attempts went, oldest first."""
+
+    def add(self, provider: Provider) -> None:
+        """Let one more provider be asked, after those of the same tier that were there before."""
+        place, (clock, rng, hook) = len(self.stations), self._parts
+        station = Station(provider, place, self.policy.breaker, clock=clock, rng=rng, hook=hook)
+        self.stations = {**self.stations, provider.name: station}  # whoever goes through them now is not disturbed
 
     def rank(
         self,

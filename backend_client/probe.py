@@ -72,7 +72,19 @@ def parse_models(body: bytes) -> list[ModelCard]:
     if not isinstance(entries, list):
         raise NotOurProtocol("the list of models is not one")
     named = (entry for entry in entries if isinstance(entry, dict) and _is_name(entry.get("id")))
-    return [_card(entry) for entry in islice(named, CARDS_MAX)]
+    sights = _sights(payload)
+    return [_card(entry, sights) for entry in islice(named, CARDS_MAX)]
+
+
+def _sights(payload: object) -> dict[str, frozenset[str]]:
+    """Return what llama.cpp says of its models beside the list that the protocol asks for."""
+    found: dict[str, frozenset[str]] = {}
+    beside = _object(payload).get("models")
+    for entry in beside[:CARDS_MAX] if isinstance(beside, list) else ():
+        can, name = _words(_object(entry).get("capabilities")), _object(entry).get("model")
+        if isinstance(name, str) and "completion" in can:
+            found[name] = frozenset({"chat", "tools", "vision"} if "multimodal" in can else {"chat", "tools"})
+    return found
 
 
 def _is_name(value: object) -> bool:
@@ -80,7 +92,7 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= ID_MAX and clean(value).isprintable()
 
 
-def _card(entry: dict[str, object]) -> ModelCard:
+def _card(entry: dict[str, object], sights: dict[str, frozenset[str]]) -> ModelCard:
     meta, best, looks = (_object(entry.get(name)) for name in ("meta", "top_provider", "architecture"))
     # llama.cpp tells the window that it runs with and the larger one that the model was trained for.
     windows = (entry.get("max_model_len"), meta.get("n_ctx"), meta.get("n_ctx_train"))
@@ -89,7 +101,9 @@ def _card(entry: dict[str, object]) -> ModelCard:
         # OpenRouter's own figure is that of any of its providers; the one that it prefers may offer less.
         offered = list(filter(None, map(_tokens, (entry.get("context_length"), best.get("context_length")))))
         window = min(offered, default=None)
-    return ModelCard(clean(str(entry["id"])), window, _kind(entry), _capabilities(entry, looks))
+    return ModelCard(
+        clean(str(entry["id"])), window, _kind(entry), _capabilities(entry, looks) or sights.get(str(entry["id"]))
+    )
 
 
 def _kind(entry: dict[str, object]) -> Kind | None:

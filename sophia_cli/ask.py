@@ -86,6 +86,7 @@ async def answer_in(
     try:
         await choose_session(args, runtime, console)
         await _choose_route(args, runtime)
+        await _attach(args, runtime)
         return await _send(prompt, args, runtime, console)
     except CommandError as error:
         trouble = error.__context__
@@ -118,6 +119,15 @@ async def _choose_route(args: argparse.Namespace, runtime: Runtime) -> None:
     if args.provider or args.model:
         try:
             await runtime.run("model.use", args.provider or AUTO, args.model)
+        except CommandError as error:
+            raise Quit(USAGE, str(error), error.hint) from None
+
+
+async def _attach(args: argparse.Namespace, runtime: Runtime) -> None:
+    """Attaches the files that the command line names. Raises Quit for one that cannot be."""
+    for path in args.attach:
+        try:
+            await runtime.run("attach.add", path)
         except CommandError as error:
             raise Quit(USAGE, str(error), error.hint) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,20 +15,18 @@ from sophia_cli.exits import FAILED, OK, STORE, USAGE, Quit
 from sophia_cli.opening import Notices, as_quit, opened, require_store, store_exists
 from sophia_cli.progress import ProgressLine
 from sophia_cli.results import as_json, cell, table
-from sophia_core.backups import Backups, told_of_made, told_of_restored, told_of_verified
+from sophia_core.backups import told_of_made, told_of_restored, told_of_verified
 from sophia_core.commands import CommandError
 from sophia_core.events import Bus
 from sophia_core.paths import resolve_paths
 from sophia_core.present import when
 from sophia_core.settings import Loaded, load_settings
 from sophia_core.state import Current
-from sophia_core.vault import Vault
+from sophia_core.store_side import StoreSide
 
 if TYPE_CHECKING:
     from sophia_core.backups import BackupRow
-    from sophia_core.runtime import Runtime
 
-NO_KEYRING = "SOPHIA_NO_KEYRING"
 COLUMNS = ("made", "sessions", "messages", "size", "opens with", "file")
 
 
@@ -41,10 +40,9 @@ async def make(args: argparse.Namespace, loaded: Loaded, console: Console) -> in
     """Makes a backup; prints its path. Raises Quit."""
     async with opened(loaded, console, [Notices(console)], create=False) as runtime:
         require_store(runtime)
-        backups = _backups_of(runtime)
         with_progress = MegabytesProgress(console, "Backing up")
         try:
-            made = await backups.make(args.to, args.keep, with_progress)
+            made = await runtime.store_side.backups.make(args.to, args.keep, with_progress)
         except CommandError as error:
             raise as_quit(error, runtime.vault) from None
         finally:
@@ -59,7 +57,7 @@ async def make(args: argparse.Namespace, loaded: Loaded, console: Console) -> in
 
 async def show_list(args: argparse.Namespace, loaded: Loaded, console: Console) -> int:
     """Lists the backups in a folder; needs no key. Raises Quit."""
-    rows = await without_opening(loaded, console)[1].rows(args.folder)
+    rows = await without_opening(loaded, console).backups.rows(args.folder)
     if args.json:
         console.out_raw(f"{as_json(rows)}\n")
         return OK
@@ -81,7 +79,7 @@ def _cells(row: BackupRow) -> tuple[object, ...]:
 
 async def verify(args: argparse.Namespace, loaded: Loaded, console: Console) -> int:
     """Reads a whole backup; 3 when it is not sound or does not open. Raises Quit."""
-    _, backups = without_opening(loaded, console)
+    backups = without_opening(loaded, console).backups
     with_progress = MegabytesProgress(console, "Reading")
     try:
         found = await backups.verify(args.file, with_progress)
@@ -101,7 +99,8 @@ async def restore(args: argparse.Namespace, loaded: Loaded, console: Console) ->
     """Puts a backup in the place of the store; opens what came back. Raises Quit."""
     if args.to:
         loaded = replace(loaded, paths=resolve_paths({"SOPHIA_HOME": args.to}))
-    vault, backups = without_opening(loaded, console)
+    side = without_opening(loaded, console)
+    vault, backups = side.vault, side.backups
     if not args.yes and store_exists(loaded):
         _ask_first(loaded, console)
     with_progress = MegabytesProgress(console, "Restoring")
@@ -132,32 +131,12 @@ def _ask_first(loaded: Loaded, console: Console) -> None:
         raise Quit(USAGE, "nothing was restored")
 
 
-def without_opening(loaded: Loaded, console: Console) -> tuple[Vault, Backups]:
-    """The backups of a store that may be damaged or not there: nothing is opened."""
-    from local_store import StorePaths
-
-    paths = StorePaths(loaded.paths.store_dir, loaded.paths.device_dir)
-    passphrase, keyring = credentials(loaded)
-    bus = Bus()
-    vault = Vault(paths, bus, passphrase=passphrase, allow_keyring=keyring)
+def without_opening(loaded: Loaded, console: Console) -> StoreSide:
+    """The side of the store that may be damaged or not there: nothing is opened."""
+    side = StoreSide(loaded, Bus(), Current(), os.environ, busy=lambda: False)
     if console.interactive:
-        vault.asker = TerminalAsker(console)
-    return vault, Backups(vault, bus, Current(), paths, passphrase=passphrase, allow_keyring=keyring)
-
-
-def _backups_of(runtime: Runtime) -> Backups:
-    from local_store import StorePaths
-
-    paths = StorePaths(runtime.paths.store_dir, runtime.paths.device_dir)
-    return Backups(runtime.vault, runtime.bus, runtime.current, paths)
-
-
-def credentials(loaded: Loaded) -> tuple[str | None, bool]:
-    """The passphrase that was given beforehand, and whether the keyring may be asked."""
-    import os
-
-    secret = loaded.settings.passphrase
-    return secret.get_secret_value() if secret else None, os.environ.get(NO_KEYRING, "") == ""
+        side.vault.asker = TerminalAsker(console)
+    return side
 
 
 def _fields(info: object) -> dict[str, object]:

@@ -37,9 +37,10 @@ def every_command() -> list[Declaration]:
 def screen_commands() -> Iterator[Declaration]:
     """What only the terminal app can do; nothing where the app is not installed."""
     if importlib.util.find_spec("sophia_tui") and importlib.util.find_spec(SCREEN_MODULE):
-        owner: type = importlib.import_module(SCREEN_MODULE).ScreenCommands
-        for _, spec in declarations(owner):
-            yield spec
+        owners: tuple[type, ...] = importlib.import_module(SCREEN_MODULE).SCREEN_OWNERS
+        for owner in owners:
+            for _, spec in declarations(owner):
+                yield spec
 
 
 def _described(spec: Declaration) -> dict[str, object]:

@@ -18,7 +18,6 @@ from sophia_core.settings import Loaded, load_settings
 if TYPE_CHECKING:
     from local_store.errors import StoreError
     from sophia_core.exchange.exchange import Exchange
-    from sophia_core.runtime import Runtime
 
 DRAIN_CHARACTERS = 1 << 20
 """Written to a pipe that somebody reads slowly, before more is read from the store."""
@@ -39,7 +38,7 @@ async def export(args: argparse.Namespace, loaded: Loaded, console: Console) -> 
         raise Quit(USAGE, "--all is every session, so none is named", "Leave one of the two out.")
     async with opened(loaded, console, [Notices(console)], create=False) as runtime:
         require_store(runtime)
-        exchange = _exchange_of(runtime)
+        exchange = runtime.store_side.exchange
         try:
             ids = await exchange.chosen("all" if args.all else args.id)
             if args.to in (None, "-"):
@@ -95,7 +94,9 @@ async def bring_in(args: argparse.Namespace, loaded: Loaded, console: Console) -
         progress = _Progress(console, "Importing", "MB", 1_000_000)
         try:
             path = typed_path(args.file)
-            done = await _exchange_of(runtime).bring_in(path, args.source, dry_run=args.dry_run, progress=progress)
+            done = await runtime.store_side.exchange.bring_in(
+                path, args.source, dry_run=args.dry_run, progress=progress
+            )
         except CommandError as error:
             raise as_quit(error, runtime.vault) from None
         except StoreError as error:
@@ -109,12 +110,6 @@ async def bring_in(args: argparse.Namespace, loaded: Loaded, console: Console) -
 
         console.out("".join(f"{line}\n" for line in told(done)))
     return FAILED if done.problem else OK
-
-
-def _exchange_of(runtime: Runtime) -> Exchange:
-    from sophia_core.exchange.exchange import Exchange
-
-    return Exchange(runtime.vault, runtime.bus, runtime.current)
 
 
 def _store_trouble(error: StoreError) -> Quit:

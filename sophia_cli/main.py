@@ -53,6 +53,8 @@ def _guarded(words: list[str], console: Console) -> int:
 def _dispatch(words: list[str], console: Console) -> int:
     if not words:
         return _start_app(console)
+    if words == ["--linear"]:
+        return _talk_in_lines(console)
     if words[0] == "--chaos":
         return _rehearse(words[1:], console)
     from sophia_cli.parser import parse, top_help
@@ -78,8 +80,20 @@ def _rehearse(words: list[str], console: Console) -> int:
     return _start_app(console, profile_of(words[0]))
 
 
+def _talk_in_lines(console: Console) -> int:
+    """Talks in plain lines, for screen readers and for terminals that cannot draw."""
+    from sophia_cli.linear import execute
+
+    console.require_stdout()
+    return execute(console)
+
+
 def _start_app(console: Console, chaos: ChaosProfile | None = None) -> int:
-    hint = 'In scripts, use `sophia ask "…"`; `sophia --help` lists what else there is.'
+    from sophia_core.first_look import first_look
+
+    hint = 'In scripts, use `sophia ask "…"`, or `sophia --linear`; `sophia --help` lists what else there is.'
+    if chaos is None and console.stdin_terminal and first_look().linear:
+        return _talk_in_lines(console)
     if not (console.stdin_terminal and console.out_stream.terminal):
         raise Quit(USAGE, "the terminal app needs a terminal on stdin and stdout", hint)
     if os.environ.get("TERM", "") in ("", "dumb"):

@@ -37,6 +37,9 @@ def _ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", metavar="TEXT", help="another system prompt, this once")
     parser.add_argument("--model", metavar="M", help="another model, this once")
     parser.add_argument("--provider", metavar="P", help="another provider, this once")
+    parser.add_argument(
+        "--attach", action="append", default=[], metavar="FILE", help="text, PDF or picture; repeatable"
+    )
     parser.add_argument("--queue", action="store_true", help="when nobody can be reached, let the app ask it later")
     parser.add_argument("--fresh", action="store_true", help="ask even if the answer is kept from before")
     parser.add_argument("--verbose", action="store_true", help="reasoning and notices on stderr, also into a pipe")
@@ -74,7 +77,7 @@ def _sessions(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="print a conversation", allow_abbrev=False)
     show.add_argument("id", metavar="ID", help="the session's id or the beginning of it")
     search = actions.add_parser("search", help="search everything said", allow_abbrev=False)
-    search.add_argument("query", nargs="+", metavar="QUERY", help="any text")
+    search.add_argument("query", nargs="+", metavar="QUERY", help='words, "phrases", -words, filters: model:NAME …')
     search.add_argument("--limit", type=_count, default=argparse.SUPPRESS, metavar="N", help="how many at most")
     remove = actions.add_parser("rm", help="delete a conversation", allow_abbrev=False)
     remove.add_argument("id", metavar="ID", help="the session's id or the beginning of it")
@@ -315,9 +318,10 @@ def top_help() -> str:
     width = max(map(len, SUBCOMMANDS)) + 2
     return "\n".join(
         [
-            "usage: sophia [--help | --version | --chaos FILE] [COMMAND …]",
+            "usage: sophia [--help | --version | --linear | --chaos FILE] [COMMAND …]",
             "",
-            "A terminal-first AI workstation. Without a command, the terminal app starts.",
+            "A terminal-first AI workstation. Without a command, the terminal app starts; with --linear it talks in",
+            "plain lines, for screen readers and plain terminals.",
             "",
             *(f"  {name:<{width}}{entry.help}" for name, entry in SUBCOMMANDS.items()),
             "",

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sophia_cli import interrupts
 from sophia_cli.asker import TerminalAsker
-from sophia_cli.backup import MegabytesProgress, credentials, without_opening
+from sophia_cli.backup import MegabytesProgress, without_opening
 from sophia_cli.console import Console
 from sophia_cli.exits import FAILED, OK, STORE, USAGE, Quit
 from sophia_cli.opening import Notices, as_quit, opened, require_store, store_exists
 from sophia_cli.results import as_json, table
-from sophia_core.care import SALVAGE, Care, told_of_repaired, told_of_salvaged
+from sophia_core.care import SALVAGE, told_of_repaired, told_of_salvaged
 from sophia_core.commands import CommandError
-from sophia_core.events import Bus
 from sophia_core.settings import Loaded, load_settings
-from sophia_core.state import Current
 
 if TYPE_CHECKING:
     from local_store import CheckResult
@@ -87,14 +85,10 @@ async def _repair(args: argparse.Namespace, loaded: Loaded, console: Console) ->
 
 
 async def _salvage(args: argparse.Namespace, loaded: Loaded, console: Console) -> int:
-    from local_store import StorePaths
-
     if not args.yes and not args.to:
         _ask_first(loaded, console)
-    vault, backups = without_opening(loaded, console)
-    passphrase, keyring = credentials(loaded)
-    paths = StorePaths(loaded.paths.store_dir, loaded.paths.device_dir)
-    care = Care(vault, Bus(), Current(), paths, backups, passphrase=passphrase, allow_keyring=keyring)
+    side = without_opening(loaded, console)
+    vault, care = side.vault, side.care
     watching = MegabytesProgress(console, "Reading what can be read", unit=4096)
     try:
         done = await care.salvage(args.to, watching)

@@ -18,8 +18,10 @@ from sophia_core.events import (
     Event,
     FailedOver,
     LoginNeeded,
+    ProgramRan,
     RouteChosen,
     SessionChanged,
+    SettingChanged,
     StoreStateChanged,
     TokenRenewed,
 )
@@ -69,6 +71,10 @@ class Auditor:
                 self._login(event)
             case StoreStateChanged():
                 self._store_changed(event)
+            case ProgramRan(macro=macro, program=program, code=code):
+                self.note("macro.program", program, macro=macro, code="" if code is None else str(code))
+            case SettingChanged(name=name, source=source):
+                self.note("settings.changed", name, source=source)
 
     def _routed(self, event: RouteChosen | FailedOver) -> None:
         """Tells of the first of a row of answers that cost money."""

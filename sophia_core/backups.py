@@ -124,15 +124,22 @@ class Backups:
         path = _path(file)
         given = Credentials(self._passphrase, None, self._allow_keyring)
         if was_open := self._vault.store is not None:
-            # Proven before the store is closed: whoever mistypes is not locked out of what they have.
-            _, given = await self.unlocking(lambda each: verify_backup(path, self._paths, each), given)
-            await self.close_store()
+            # Proven before the store is closed: whoever mistypes is not locked out of what they have. What is asked
+            # meanwhile waits: it would be written to the store that is moved aside.
+            await self._end_what_runs()
+            with self._vault.held():
+                _, given = await self.unlocking(
+                    lambda each: verify_backup(path, self._paths, each, progress=progress), given
+                )
+                await self._vault.hand_over()
         restored = None
         try:
             restored, given = await self.unlocking(
                 lambda each: restore_backup(path, self._paths, each, progress=progress), given
             )
         finally:
+            if restored is not None:
+                self._current.session_id = None  # whatever waits begins a session of its own
             if restored is not None or was_open:
                 await self.reopen_store(given)
         await self._tell(restored)
@@ -140,9 +147,12 @@ class Backups:
 
     async def close_store(self) -> None:
         """Ends what is running and closes the store, to exchange its files."""
+        await self._end_what_runs()
+        await self._vault.hand_over()
+
+    async def _end_what_runs(self) -> None:
         for end in self._vault.before_lock:
             await end()
-        await self._vault.close()
 
     async def reopen_store(self, given: Credentials) -> None:
         """Opens what is there now, with what opened it before."""
@@ -156,8 +166,7 @@ class Backups:
             info = restored.info
             aside = str(restored.aside or "")
             await _note(store, "backup.restored", info.path, made_at=str(info.made_at), aside=aside)
-        self._current.session_id = None
-        self._bus.publish(SessionChanged(None))
+        self._bus.publish(SessionChanged(self._current.session_id))
         self._bus.publish(SessionsChanged())
 
     async def unlocking(
@@ -193,7 +202,8 @@ class Backups:
     @command("backup.now", slash="backup")
     async def backup_now(self, to: str | None = None, *, keep: int | None = None) -> str:
         """Back the store up into one encrypted file; `keep` deletes all but the newest and one a day and week."""
-        return "\n".join(told_of_made(await _typed(self.make(to, keep))))
+        work = self._vault.work.run("The backup", lambda tell: self.make(to, keep, tell))
+        return "\n".join(told_of_made(await _typed(work)))
 
     @command("backup.list")
     async def backup_list(self, folder: str | None = None) -> builtins.list[BackupRow]:
@@ -203,12 +213,14 @@ class Backups:
     @command("backup.verify")
     async def backup_verify(self, file: str) -> str:
         """Open a backup in a private place and read all of it."""
-        return "\n".join(told_of_verified(await _typed(self.verify(file))))
+        work = self._vault.work.run("The look into the backup", lambda tell: self.verify(file, tell))
+        return "\n".join(told_of_verified(await _typed(work)))
 
     @command("backup.restore", dangerous=True)
     async def backup_restore(self, file: str) -> str:
         """Put a backup in the place of the store; the present store is moved aside."""
-        return "\n".join(told_of_restored(await _typed(self.restore(file))))
+        work = self._vault.work.run("The restoring", lambda tell: self.restore(file, tell))
+        return "\n".join(told_of_restored(await _typed(work)))
 
 
 async def _note(store: Store, kind: str, path: Path, **detail: str) -> None:

@@ -19,7 +19,7 @@ from sophia_core.state import Current
 from sophia_core.vault import Vault
 
 if TYPE_CHECKING:
-    from local_store import StorePaths
+    from local_store import Store, StorePaths
     from local_store.mend import Mended
     from local_store.purge import Purged
     from local_store.salvage import LostIn, Salvaged
@@ -28,6 +28,8 @@ Progress = Callable[[int, int], object]
 DAY_MS: Final = 24 * 60 * 60 * 1000
 UNITS: Final = {"d": 1, "w": 7, "m": 30, "y": 365}
 MOST_NAMED: Final = 20
+REPAIRED_SO_FAR: Final = "What it had put right stays so; the backup from before it is kept."
+PURGED_SO_FAR: Final = "What was deleted stays so, but may be left in the file: `session.purge deleted=yes` ends it."
 SALVAGE: Final = "`sophia store salvage` makes a new store from all that can be read; this one is kept aside."
 
 
@@ -88,7 +90,7 @@ class Care:
         target = _folder(to)
         given = Credentials(self._passphrase, None, self._allow_keyring)
         if was_open := self._vault.store is not None:
-            self._refuse_if_locked_for_good()
+            self._refuse_unsaved()
             await self._backups.close_store()
         done = None
         try:
@@ -96,13 +98,15 @@ class Care:
                 lambda each: salvage_store(self._paths, each, to=target, progress=progress), given, "the store"
             )
         finally:
+            if done is not None and target is None:
+                self._current.session_id = None  # it may be lost; whatever waits begins a session of its own
             if was_open or (done is not None and target is None):
                 await self._backups.reopen_store(given)
         if target is None:
             await self._tell(done)
         return done
 
-    def _refuse_if_locked_for_good(self) -> None:
+    def _refuse_unsaved(self) -> None:
         if self._vault.state == "unsaved":
             raise CommandError("Nothing is saved, so there is nothing to salvage.", "Start SOPHIA again to save.")
 
@@ -111,7 +115,8 @@ class Care:
             counts = {"pages": len(done.damaged), "lost": sum(done.lost.values()), "cut": done.cut}
             detail = {name: str(count) for name, count in counts.items()} | {"aside": str(done.aside or "")}
             await store.audit.append("store.salvaged", str(done.store), detail)
-        self._show_none()
+        self._bus.publish(SessionChanged(self._current.session_id))
+        self._bus.publish(SessionsChanged())
 
     def _show_none(self) -> None:
         self._current.session_id = None
@@ -135,7 +140,11 @@ class Care:
         store = await self._vault.get()
         chosen = await self.chosen(sessions, older_than=older_than, deleted=deleted)
         folders = [self._backups.folder]
-        done = await store.purge.sessions(chosen, backups=folders, remove_backups=backups, progress=progress)
+        try:
+            done = await store.purge.sessions(chosen, backups=folders, remove_backups=backups, progress=progress)
+        except BaseException:
+            await self._show_what_is_left(store)
+            raise
         if self._forget is not None:
             await self._forget()
         if self._current.session_id in chosen:
@@ -143,6 +152,17 @@ class Care:
         elif chosen:
             self._bus.publish(SessionsChanged())
         return done
+
+    async def _show_what_is_left(self, store: Store) -> None:
+        """Some of it may be gone, though not all."""
+        if (session := self._current.session_id) is not None:
+            try:
+                await store.sessions.get(session)
+            except NotFound:
+                self._show_none()
+            except StoreError:
+                pass  # what stopped the purge is told already
+        self._bus.publish(SessionsChanged())
 
     async def chosen(
         self, sessions: builtins.list[str], *, older_than: str | None = None, deleted: bool = False
@@ -167,13 +187,15 @@ class Care:
     async def repair_command(self) -> str:
         """Back the store up, then put right its indexes, counts and references."""
         with _as_command():
-            return "\n".join(told_of_repaired(await self.repair()))
+            done = await self._vault.work.run("The repair", self.repair, stopped=REPAIRED_SO_FAR)
+            return "\n".join(told_of_repaired(done))
 
     @command("store.salvage", dangerous=True)
     async def salvage_command(self, to: str | None = None) -> str:
         """Make a new store from all that can be read of a damaged one, which is kept aside."""
         with _as_command():
-            return "\n".join(told_of_salvaged(await self.salvage(to)))
+            done = await self._vault.work.run("The salvage", lambda tell: self.salvage(to, tell))
+            return "\n".join(told_of_salvaged(done))
 
     @command("session.purge", dangerous=True)
     async def purge_command(
@@ -188,7 +210,11 @@ class Care:
         wanted = session or (None if older_than or deleted else self._current.session_id)
         ids = [wanted] if wanted else []
         with _as_command():
-            done = await self.purge(ids, older_than=older_than, deleted=deleted, backups=backups)
+            done = await self._vault.work.run(
+                "The purge",
+                lambda tell: self.purge(ids, older_than=older_than, deleted=deleted, backups=backups, progress=tell),
+                stopped=PURGED_SO_FAR,
+            )
         return "\n".join(told_of_purged(done))
 
 
@@ -254,8 +280,7 @@ def told_of_purged(done: Purged) -> builtins.list[str]:
     if done.removed:
         lines.append(f"Removed {_many(len(done.removed), 'backup')} that had it.")
     for each in done.held:
-        advice = "--backups removes it" if each.ours else "remove it yourself"
-        lines.append(f"A copy from {when(each.made_at)} may still have it ({advice}): {each.path}")
+        lines.append(f"A copy from {when(each.made_at)} may still have it; delete it where that matters: {each.path}")
     return lines
 
 

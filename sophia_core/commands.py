@@ -45,6 +45,11 @@ class CommandDisabled(CommandError):
 class NeedsConfirmation(CommandError):
     """A dangerous command was sent without `confirmed`."""
 
+    def __init__(self, message: str, hint: str = "", *, what: str = "") -> None:
+        super().__init__(message, hint)
+        self.what = what
+        """What it would do, as a sentence to ask about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Param:
@@ -56,6 +61,8 @@ class Param:
     default: object = None
     named_only: bool = False
     """Given as `name=value` only, so that the words of a text are not taken for it."""
+    kind: str = ""
+    """What a text names, so that it can be completed: `file`, `folder`, `session`, `model`, `theme`; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +237,9 @@ class Registry:
         if reason := chosen.disabled_reason():
             raise CommandDisabled(f"{chosen.name} cannot run now: {reason}")
         if chosen.spec.dangerous and not confirmed:
-            raise NeedsConfirmation(f"{chosen.name} cannot be undone.", "Confirm it, or pass --yes from a shell.")
+            raise NeedsConfirmation(
+                f"{chosen.name} cannot be undone.", "Confirm it, or pass --yes from a shell.", what=chosen.spec.help
+            )
         valid = validate(chosen, values)
         try:
             result = await chosen.handler(**valid)

@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,11 +79,45 @@ def line_of(text: str, location: tuple[str | int, ...]) -> int | None:
 
 def write_value(path: Path, key: str, value: str) -> None:
     """Sets one top-level text value, keeping the rest of the file as it is. Raises OSError, ValueError."""
+    set_value(path, key, value)
+
+
+def set_value(path: Path, name: str, value: str | int | float | bool | list[str] | None) -> None:
+    """Sets one value by its dotted name, such as `screen.mouse`, or takes it out for None; the rest of the file stays
+    as it is. Raises OSError, ValueError."""
     import tomlkit
 
     text = path.read_text("utf-8") if path.exists() else ""
     document = tomlkit.parse(text)
-    document[key] = value
+    *tables, key = name.split(".")
+    table: Any = document
+    for part in tables:
+        if part not in table:
+            if value is None:
+                return
+            table[part] = tomlkit.table()
+        table = table[part]
+        if not isinstance(table, dict):
+            raise ValueError(f"{part!r} is no table")
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
+    write_atomically(path, tomlkit.dumps(document))
+
+
+def add_table(path: Path, name: str, values: Mapping[str, str | int | float | bool | list[str]]) -> None:
+    """Adds one more `[[name]]` to a list of tables; the rest of the file stays. Raises OSError, ValueError."""
+    import tomlkit
+
+    text = path.read_text("utf-8") if path.exists() else ""
+    document = tomlkit.parse(text)
+    entry = tomlkit.table()
+    entry.update(values)
+    present: Any = document.setdefault(name, tomlkit.aot())
+    if not isinstance(present, list):
+        raise ValueError(f"{name!r} is no list of tables")
+    present.append(entry)
     write_atomically(path, tomlkit.dumps(document))
 
 

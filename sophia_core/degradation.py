@@ -37,13 +37,10 @@ class Degradation:
 
     def __init__(self, bus: Bus, providers: Sequence[Provider], route: Callable[[], Sequence[Ranked]]) -> None:
         self._bus, self._route = bus, route
-        self._paid = {each.name for each in providers if each.paid}
-        by_tier = sorted(providers, key=lambda each: each.tier)
-        self._order = [each.name for each in by_tier if each.name != EMBEDDED]
         self._silent: set[str] = set()
         """Who failed to answer the question being asked."""
-        self._nowhere = all(isinstance(each.source, Nowhere) for each in providers)
-        first = self._level_of(by_tier[0].name)
+        self._take(providers)
+        first = self._level_of(min(providers, key=lambda each: each.tier).name)
         self.level, self.reason = self._seen()
         if self.level is first:
             self.reason = "" if self._order else NO_SERVER
@@ -70,6 +67,17 @@ class Degradation:
             self._set(Level.OFFLINE, turn.error or "nothing can be reached")
         else:
             self.look()
+
+    def knows(self, providers: Sequence[Provider]) -> None:
+        """There are other providers now."""
+        self._take(providers)
+        self.look()
+
+    def _take(self, providers: Sequence[Provider]) -> None:
+        by_tier = sorted(providers, key=lambda each: each.tier)
+        self._paid = {each.name for each in providers if each.paid}
+        self._order = [each.name for each in by_tier if each.name != EMBEDDED]
+        self._nowhere = all(isinstance(each.source, Nowhere) for each in providers)
 
     def look(self) -> None:
         """Sees where the next question would go now."""

@@ -57,6 +57,8 @@ DEPENDENCIES: Mapping[str, str] = {
     "tenacity": "",
     "textual": "",
     "tomlkit": "",
+    "pillow": "files",
+    "pypdf": "files",
     "xllamacpp": "embedded",
     "sounddevice": "voice",
 }

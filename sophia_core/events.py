@@ -56,6 +56,37 @@ class MacroStepped:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramRan:
+    """A macro ran a program that a person had allowed."""
+
+    run_id: str
+    macro: str
+    program: str
+    """Its name; what it was given is nobody else's business."""
+    code: int | None
+    """What it ended with; None when it could not be started or was ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkProgressed:
+    """Something on the store takes long, such as a backup; told anew with every percent."""
+
+    number: int
+    what: str
+    """As the beginning of a sentence: `The backup`."""
+    done: int
+    total: int
+    """0 while nobody knows how much there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkEnded:
+    """It is done, has failed or was stopped; whoever asked for it says which."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class MacroFinished:
     run_id: str
     name: str
@@ -64,8 +95,37 @@ class MacroFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class TourStepped:
+    """A lesson of the guided tour asks for its next step."""
+
+    lesson: str
+    number: int
+    steps: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TourEnded:
+    """The tour is over, done or given up."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class MacrosChanged:
     """There are other macros now, and so other commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedFile:
+    """A file or picture that goes with a question."""
+
+    kind: Literal["image", "file"]
+    name: str
+    about: str
+    """What it is, in a few words."""
+    size: int
+    media_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +139,8 @@ class TurnStarted:
     """Text the answer already has, when it continues an earlier one."""
     delivered: bool = False
     """The question had waited in the outbox: nobody has just typed it, and its session need not be the one shown."""
+    attached: tuple[AttachedFile, ...] = ()
+    """What goes with the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +315,13 @@ class OutboxChanged:
     dead: int
 
 
+@dataclass(frozen=True, slots=True)
+class AttachmentsChanged:
+    """Other files go with the next question of a session than before."""
+
+    session_id: str | None
+
+
 Event = (
     TurnStarted
     | RouteChosen
@@ -282,8 +351,14 @@ Event = (
     | OutboxChanged
     | MacroStarted
     | MacroStepped
+    | ProgramRan
+    | WorkProgressed
+    | WorkEnded
     | MacroFinished
     | MacrosChanged
+    | AttachmentsChanged
+    | TourStepped
+    | TourEnded
 )
 Listener = Callable[[Event], None]
 

@@ -18,7 +18,9 @@ from sophia_core.paths import Paths, resolve_paths
 if TYPE_CHECKING:
     from sophia_core.settings import Loaded
 
-THEME = "sophia-dark"
+THEME, LIGHT_THEME = "sophia-dark", "sophia-light"
+AUTO = "auto"
+"""The theme that stands for two: which one is seen from the terminal's ground."""
 _TRUE, _FALSE = frozenset({"1", "true", "t", "yes", "y", "on"}), frozenset({"0", "false", "f", "no", "n", "off"})
 
 
@@ -32,6 +34,12 @@ class FirstLook:
     mouse: bool = True
     ascii_only: bool = False
     frames_per_second: int | None = None
+    reduced_motion: bool = False
+    linear: bool = False
+    theme_dark: str = THEME
+    theme_light: str = LIGHT_THEME
+    light: bool | None = None
+    """Whether the terminal's ground is light; None where nobody asked, or it did not tell."""
 
     @classmethod
     def of(cls, loaded: Loaded) -> FirstLook:
@@ -44,6 +52,10 @@ class FirstLook:
             screen.mouse,
             screen.ascii_only,
             screen.frames_per_second,
+            screen.reduced_motion,
+            screen.linear,
+            loaded.settings.theme_dark,
+            loaded.settings.theme_light,
         )
 
 
@@ -57,13 +69,15 @@ def first_look(env: Mapping[str, str] | None = None) -> FirstLook:
     return FirstLook(
         paths,
         theme=_text(found.get("sophia_theme")) or _text(tables.get("theme")) or THEME,
+        theme_dark=_text(found.get("sophia_theme_dark")) or _text(tables.get("theme_dark")) or THEME,
+        theme_light=_text(found.get("sophia_theme_light")) or _text(tables.get("theme_light")) or LIGHT_THEME,
         **_flags(screen if isinstance(screen, dict) else {}, found),
     )
 
 
 def _flags(screen: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
     flags: dict[str, Any] = {}
-    for name in ("sidebar", "mouse", "ascii_only"):
+    for name in ("sidebar", "mouse", "ascii_only", "reduced_motion", "linear"):
         value = _flag(env.get(f"sophia_screen__{name}", screen.get(name)))
         if value is not None:
             flags[name] = value

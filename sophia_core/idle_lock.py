@@ -32,6 +32,11 @@ class IdleLock:
         self._touched = clock()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def quiet_s(self) -> float:
+        """Seconds since somebody was here."""
+        return self._clock() - self._touched
+
     def touch(self) -> None:
         """Somebody is here."""
         self._touched = self._clock()

@@ -7,6 +7,7 @@ So the whole map is worked out and checked here, before anything is bound. Nothi
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -25,7 +26,8 @@ RESERVED: Mapping[str, str] = {
 }
 """Keys no command may take, and why: the app's own choice to pass to `effective_keymap`."""
 
-HELP = "Keys look like ctrl+n, alt+x, f5 or ctrl+underscore; several are separated by commas."
+HELP = "Keys look like ctrl+n, alt+x, f5 or 'ctrl+x b' for one after the other; several are separated by commas."
+LONGEST_SEQUENCE = 3
 _MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")  # the order in which Textual reports them
 _SHOWN_MODIFIERS = ("ctrl", "alt", "shift", "super", "meta", "hyper")
 _MODIFIER_ALIASES = {
@@ -53,6 +55,7 @@ _SHOWN = {
     "escape": "Esc", "enter": "Enter", "pageup": "PgUp", "pagedown": "PgDn", "delete": "Del", "insert": "Ins",
     "up": "↑", "down": "↓", "left": "←", "right": "→",
 }  # fmt: skip
+_AROUND_PLUS = re.compile(r"\s*\+\s*(?=\S)")
 _EDITING = ("escape", "enter", "tab", "backspace")
 _NAMED = frozenset(
     ("delete", "insert", "home", "end", "pageup", "pagedown", "up", "down", "left", "right", *_EDITING, *_SIGNS)
@@ -94,7 +97,8 @@ class Keymap:
     """The keys of every command, no key twice, and what was wrong with what was asked for."""
 
     bindings: Mapping[str, tuple[str, ...]]
-    """Command name to its keys in Textual's spelling; () where it has none. The first key is the one to show."""
+    """Command name to its keys in Textual's spelling; () where it has none. The first key is the one to show. Keys
+    that are pressed one after the other have a blank between them."""
     problems: tuple[KeyProblem, ...] = ()
 
     def keys(self, command: str) -> tuple[str, ...]:
@@ -121,14 +125,31 @@ def effective_keymap(
     owners: dict[str, _Wish] = {}
     for wish in sorted(wishes, key=lambda each: not each.chosen):
         for key in wish.keys:
-            if (owner := owners.setdefault(key, wish)) is not wish:
+            if (owner := _owner(key, owners) or wish) is not wish:
                 problems.append(_clash(key, owner, wish))
-    bindings = {wish.command: tuple(key for key in wish.keys if owners[key] is wish) for wish in wishes}
+            else:
+                owners[key] = wish
+    bindings = {wish.command: tuple(key for key in wish.keys if owners.get(key) is wish) for wish in wishes}
     return Keymap(bindings, tuple(problems))
 
 
+def _owner(key: str, owners: Mapping[str, _Wish]) -> _Wish | None:
+    """Who has this key, a key that it begins with, or one that begins with it."""
+    for taken, wish in owners.items():
+        if taken == key or taken.startswith(f"{key} ") or key.startswith(f"{taken} "):
+            return wish
+    return None
+
+
 def normalise_key(text: str) -> str:
-    """One key in Textual's spelling: small letters, modifiers in its order, its names. Raises BadKey."""
+    """A key, or several that are pressed one after the other, in Textual's spelling. Raises BadKey."""
+    parts = _AROUND_PLUS.sub("+", text).split() or [text]
+    if len(parts) > LONGEST_SEQUENCE:
+        raise BadKey(f"{_clip(text)} is too long: {LONGEST_SEQUENCE} keys one after the other are the most.")
+    return " ".join(_one_key(part) for part in parts)
+
+
+def _one_key(text: str) -> str:
     given = text.strip().lower()
     if len(given) == 2 and given[0] == "^":
         given = f"ctrl+{given[1]}"
@@ -164,6 +185,9 @@ def _key_name(last: str, text: str) -> str:
 
 def show_key(key: str, *, ascii_only: bool = False) -> str:
     """A short label for a key in Textual's spelling: `^N`, `Alt+X`, `F1`, `Esc`; arrows as `↑` unless `ascii_only`."""
+    if " " in key:
+        parts = key.split()
+        return " ".join(part if len(part) == 1 else show_key(part, ascii_only=ascii_only) for part in parts)
     *modifiers, name = key.split("+")
     label = _SIGNS.get(name, _SHOWN.get(name, name))
     if ascii_only and not label.isascii():
@@ -177,6 +201,8 @@ def show_key(key: str, *, ascii_only: bool = False) -> str:
 
 def terminal_trouble(key: str) -> str | None:
     """Why a key, in Textual's spelling, may never arrive on an ordinary terminal; None when nothing is known."""
+    if " " in key:
+        return next(filter(None, map(terminal_trouble, key.split())), None)
     *modifiers, name = key.split("+")
     held = set(modifiers)
     if held & {"super", "hyper", "meta"}:
@@ -234,7 +260,8 @@ def _usable(
         except BadKey as error:
             problems.append(KeyProblem("error", command, text, f"{command}: {error}", HELP))
             continue
-        if reason := reserved.get(key) or _types_text(key):
+        first = key.split()[0]
+        if reason := reserved.get(first) or _types_text(first) or _never_goes_on(key):
             message = f"{command}: {key} cannot be a command's key: {reason}."
             problems.append(KeyProblem("error", command, key, message, "Choose another key."))
         elif key not in seen:
@@ -249,6 +276,13 @@ def _types_text(key: str) -> str:
     *modifiers, name = key.split("+")
     types = not set(modifiers) - {"shift"} and (len(name) == 1 or name in _SIGNS)
     return "it types a character" if types else ""
+
+
+def _never_goes_on(key: str) -> str:
+    first, *more = key.split()
+    if more and first == "escape":
+        return "Esc means to leave"
+    return "Esc gives up keys that were begun" if "escape" in more else ""
 
 
 def _unknown(name: str, names: Sequence[str]) -> KeyProblem:

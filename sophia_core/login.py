@@ -97,6 +97,10 @@ class Login:
         """How to prove who we are to a provider whose key is not in the environment; looked up when it is needed."""
         return Bearer(self._proof(each))
 
+    def knows(self, settings: Settings) -> None:
+        """There are more providers now."""
+        self._settings = settings
+
     async def aclose(self) -> None:
         """Waits a little for tokens that are being renewed, so that they are kept."""
         waiting = [proof.tokens.aclose() for proof in self._proofs.values() if proof.tokens]

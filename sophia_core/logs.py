@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 REDACTED = "•••"
 _LOOKS_SECRET = re.compile(r"(?i)\b(bearer\s+)\S+|\b(sk|xi|pk|hf|gh[pousr])[-_][A-Za-z0-9_-]{8,}")
-_NEVER_LOGGED = frozenset({"text", "question", "prefix", "arguments"})
+_NEVER_LOGGED = frozenset({"text", "question", "prefix", "arguments", "attached"})
 correlation: contextvars.ContextVar[str] = contextvars.ContextVar("correlation", default="")
 
 

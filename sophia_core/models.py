@@ -10,6 +10,7 @@ from backend_client.errors import BackendError
 from sophia_core.commands import CommandError, command
 from sophia_core.events import Bus, Notice
 from sophia_core.state import Current
+from sophia_core.undoing import Change, Undoing
 
 if TYPE_CHECKING:
     from backend_client import BackendClient
@@ -39,8 +40,9 @@ class Models:
         current: Current,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._client, self._providers, self._bus, self._current = client, list(providers), bus, current
+        self._client, self._providers, self._bus, self._current = client, providers, bus, current
         self._changed = changed
+        self.undoing = Undoing()
 
     @command("model.list", slash="models")
     async def list(self) -> list[OfferedModel]:
@@ -69,5 +71,18 @@ class Models:
         return f"{provider} answers from now on{f' with {model}' if model else ''}."
 
     def _choose(self, provider: str | None, model: str | None) -> None:
+        before = self._current.provider, self._current.model
+        self._set(provider, model)
+
+        async def undo() -> None:
+            self._set(*before)
+
+        async def redo() -> None:
+            self._set(provider, model)
+
+        if before != (provider, model):
+            self.undoing.record(Change(f"{' '.join(filter(None, (provider or AUTO, model)))} answers", undo, redo))
+
+    def _set(self, provider: str | None, model: str | None) -> None:
         self._current.provider, self._current.model = provider, model
         self._changed()

@@ -73,3 +73,9 @@ def ago(then_ms: int, now_ms: int) -> str:
     if minutes < 7 * 24 * 60:
         return f"{minutes // (24 * 60)}d"
     return datetime.fromtimestamp(then_ms / 1000).strftime("%Y-%m-%d")
+
+
+def sentence(words: str) -> str:
+    """What an error says, as a sentence of its own."""
+    said = words.strip()
+    return said[:1].upper() + said[1:] + ("" if not said or said[-1] in ".!?:…" else ".")

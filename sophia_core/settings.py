@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sophia_core.config_file import Problem, line_of, read_toml
-from sophia_core.first_look import THEME
+from sophia_core.first_look import LIGHT_THEME, THEME
 from sophia_core.paths import Paths, resolve_paths
 
 SYSTEM_PROMPT = "You are SOPHIA, a helpful assistant in a terminal. Answer briefly and clearly, in Markdown."
@@ -113,6 +113,10 @@ class ChatSettings(Section):
     cache_characters: int = Field(
         10_000_000, ge=10_000, le=1_000_000_000, description="How much text the kept answers may have together."
     )
+    notify: Literal["off", "bell", "desktop"] = Field(
+        "bell", description="How an answer that took long is told of to somebody who is not looking."
+    )
+    notify_after_s: Positive = Field(10.0, description="Seconds an answer has to take for that.")
 
 
 class StoreSettings(Section):
@@ -154,6 +158,10 @@ class ScreenSettings(Section):
     ascii_only: bool = Field(False, description="Draw with ASCII only; set by itself where the locale is not UTF-8.")
     mouse: bool = Field(True, description="Let the app use the mouse.")
     sidebar: bool = Field(True, description="Show the list of sessions when there is room.")
+    reduced_motion: bool = Field(False, description="No blinking and no gliding; answers are drawn in larger steps.")
+    linear: bool = Field(
+        False, description="Talk in plain lines, one after the other, for screen readers and plain terminals."
+    )
 
 
 class LogSettings(Section):
@@ -173,11 +181,15 @@ class Settings(BaseSettings):
     model: str | None = Field(None, description="The model to ask for, of `base_url` or of the chosen provider.")
     passphrase: SecretStr | None = Field(None, description="Unlocks the store. Environment only.")
     provider: str | None = Field(None, description="The provider to use first; the first listed when empty.")
-    theme: str = Field(THEME, description="A theme of the `themes` folder.")
+    theme: str = Field(
+        THEME, description="A theme of the `themes` folder; `auto` follows the terminal's light or dark ground."
+    )
+    theme_dark: str = Field(THEME, description="What `auto` takes where the terminal is dark.")
+    theme_light: str = Field(LIGHT_THEME, description="What `auto` takes where the terminal is light.")
     providers: tuple[ProviderSettings, ...] = Field(
         (), description="Servers, best first; none means the embedded model."
     )
-    keys: dict[str, str] = Field({}, description='Other keys for commands: `"chat.stop" = "ctrl+x"`.')
+    keys: dict[str, str] = Field({}, description='Other keys: `preset = "vim"`, `"session.new" = "ctrl+x n"`.')
     embedded: EmbeddedSettings = EmbeddedSettings()
     routing: RoutingSettings = RoutingSettings()
     chat: ChatSettings = ChatSettings()

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from local_store.errors import Locked, NotFound, StoreError, WrongKey, WrongState
+from local_store.errors import Damaged, Locked, NotFound, StoreError, WrongKey, WrongState
 from sophia_core.commands import CommandError, command
 from sophia_core.events import Bus, KeysChanged, Notice, StoreState, StoreStateChanged
+from sophia_core.long_work import LongWork
 from sophia_core.standing import Standing
 
 if TYPE_CHECKING:
@@ -80,8 +81,9 @@ class Vault:
         """What writes down, while the store still takes everything, what only the screen knows."""
         self.before_lock: list[Callable[[], Awaitable[object]]] = []
         """What has to end, and to be written, before the store is closed by `lock`."""
-        self.on_rotation: Callable[[int, int], None] | None = None
-        """Hears how far an exchange of the keys is: pages done, pages in all."""
+        self.damaged = False
+        """Whether pages of the store turned out to be damaged when it was opened; a salvage may get around them."""
+        self.work = LongWork(bus)
 
     async def open(self, *, create: bool = True, recovery_key: str | None = None) -> None:
         """Opens or makes the store; how it went is in `state`. Never raises for a store that cannot be opened."""
@@ -100,6 +102,7 @@ class Vault:
         except (Locked, WrongKey) as error:
             self._settle("locked", str(error), error.hint)
         except StoreError as error:
+            self.damaged = isinstance(error, Damaged)
             self._settle("failed", str(error), error.hint)
         else:
             await self._opened(store)
@@ -109,6 +112,7 @@ class Vault:
         trouble = await self._recover(store)
         recovered = self.recovered
         self._settle("open")
+        self.damaged = isinstance(trouble, Damaged)
         if trouble:
             self._bus.publish(StoreStateChanged("full", str(trouble), trouble.hint))
         await self._standing.tell(store)
@@ -234,6 +238,23 @@ class Vault:
                 del self._kept[0]
         self._bus.publish(StoreStateChanged(self.state, "Everything is saved again."))
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Whoever asks for the store from now on waits until it is opened again, or until this fails."""
+        self._settled.clear()
+        try:
+            yield
+        except BaseException:
+            self._settled.set()
+            raise
+
+    async def hand_over(self) -> None:
+        """Closes the store, so that its files can be exchanged; whoever needs it waits until it is opened again."""
+        self._settled.clear()
+        self.state = "opening"
+        self._bus.publish(StoreStateChanged("opening"))
+        await self.close()
+
     async def close(self) -> None:
         """Closes the store, after one last try to write what it refused; removes an unsaved one."""
         if self._retrying:
@@ -327,7 +348,7 @@ class Vault:
         """Exchange the store's keys: old copies of the key file open nothing that is written from now on."""
         store = await self.get()
         with _as_command():
-            done = await store.keys.rotate(self.on_rotation)
+            done = await self.work.run("The exchange of the keys", lambda tell: store.keys.rotate(tell))
         return f"The store has new keys, its {done.epoch}. data key; every way to unlock it goes on working."
 
     @command("keys.recovery", slash="recovery")
@@ -363,6 +384,7 @@ class Vault:
             accepted = await store.accept_state(reason)
         if accepted is None:
             return "There was nothing to accept: this is the newest state of the store."
+        self._bus.publish(StoreStateChanged(self.state, "This state of the store was accepted."))
         return "This state of the store counts from now on; what had been missing is kept in the audit log."
 
     @command("store.unsaved", enabled=lambda self: None if self.store is None else "the store is open", palette=True)

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 LOOK_S = 0.4
 """How often to look; with the time to show it, a change is on the screen within a second."""
 SETTINGS_EVERY = 2
-"""Every so many looks the config file is looked at, too."""
+"""Every so many looks the config file is looked at, too, and the person's themes."""
+MOST_THEMES = 100
+"""Theme files that are looked at."""
 
-Mark = tuple[int, int, int] | None
+Mark = tuple[tuple[int, int, int] | None, ...]
 
 
 class Watching:
@@ -33,6 +35,7 @@ class Watching:
         bus: Bus,
         current: Current,
         config_file: Path | None = None,
+        themes_dir: Path | None = None,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -40,7 +43,8 @@ class Watching:
         self._config_file, self._sleep = config_file, sleep
         self._task: asyncio.Task[None] | None = None
         self._watched: Store | None = None
-        self._config: Mark = None
+        self._themes_dir = themes_dir
+        self._config: Mark = ()
         self._looks = 0
 
     def start(self) -> None:
@@ -55,7 +59,7 @@ class Watching:
 
     async def _run(self) -> None:
         if self._config_file:
-            self._config = await asyncio.to_thread(_mark, self._config_file)
+            self._config = await asyncio.to_thread(_mark, self._config_file, self._themes_dir)
         while True:
             # What is wrong with the store is told by those who need it.
             with contextlib.suppress(StoreError):
@@ -97,14 +101,22 @@ class Watching:
         self._bus.publish(SessionsChanged())
 
     async def _look_at_settings(self, path: Path) -> None:
-        now = await asyncio.to_thread(_mark, path)
+        now = await asyncio.to_thread(_mark, path, self._themes_dir)
         if now != self._config:
             self._config = now
             self._bus.publish(SettingsEdited())
 
 
-def _mark(path: Path) -> Mark:
-    """What tells one state of a file from another."""
+def _mark(path: Path, folder: Path | None = None) -> Mark:
+    """What tells one state of a file, and of the theme files of a folder, from another."""
+    files = [path]
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            files += sorted(each for each in folder.iterdir() if each.suffix == ".toml")[:MOST_THEMES]
+    return tuple(_state(each) for each in files)
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
     except OSError:

@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
-from textual.events import Event, InputEvent
+from textual.events import Event, InputEvent, Key
 from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, TextArea
 
+from sophia_tui.arguments import Arguments
+from sophia_tui.attaching import Attaching
 from sophia_tui.begin import begin
-from sophia_tui.bindings import WORTH_KNOWING, all_declarations, default_bindings, key_hints, keymap_of
+from sophia_tui.bindings import WORTH_KNOWING, all_declarations, default_bindings, key_hints
 from sophia_tui.completions import complete
 from sophia_tui.dialogs import Dialogs
 from sophia_tui.dispatcher import Dispatcher
 from sophia_tui.guiding import Guiding
+from sophia_tui.keyboard import Keyboard
 from sophia_tui.locking import Curtain
 from sophia_tui.looks import Looks
+from sophia_tui.macro_guide import MacroGuide
 from sophia_tui.panes.chat import ChatPane
 from sophia_tui.panes.coming import COMING, ComingPane
 from sophia_tui.session_feed import SessionFeed
@@ -37,6 +41,7 @@ from sophia_tui.widgets.status import StatusBar
 if TYPE_CHECKING:
     from backend_client.transport import Transport
     from sophia_core.first_look import FirstLook
+    from sophia_core.keymap import Keymap
     from sophia_core.runtime import Runtime
     from sophia_core.settings import Loaded
 
@@ -71,13 +76,13 @@ class SophiaApp(App[int]):
         self.ready = asyncio.Event()
         """Set once the settings are read and there is a runtime; until then one can type, and what is sent waits."""
         self.specs = all_declarations()
-        self._in_dialogs = {spec.name for spec in self.specs if spec.in_dialogs}
-        self.keys = keymap_of({}, self.specs)
+        self.keyboard, self.arguments = Keyboard(self), Arguments(self)
         self.ascii_only = look.ascii_only or not speaks_utf8(os.environ)
         self.set_class(self.ascii_only, "-ascii")
         self.dispatcher = Dispatcher(self)
         self.feed, self.dialogs, self.guiding = SessionFeed(self), Dialogs(self), Guiding(self)
-        self.curtain = Curtain(self)
+        self.macro_guide = MacroGuide(self)
+        self.curtain, self.attaching = Curtain(self), Attaching(self)
         self.warmed = False
         self.rehearsing = False
         self.unsent: tuple[str | None, str] | None = None
@@ -90,7 +95,7 @@ class SophiaApp(App[int]):
         with ContentSwitcher(id="panes", initial="chat"):
             yield ChatPane(
                 sidebar=self._look.sidebar,
-                fps=self._look.frames_per_second or frames_per_second(os.environ),
+                fps=self._look.frames_per_second or frames_per_second(os.environ, still=self._look.reduced_motion),
                 keys=key_hints(self.keys, WORTH_KNOWING),
                 ascii_only=self.ascii_only,
             )
@@ -102,38 +107,44 @@ class SophiaApp(App[int]):
     def on_mount(self) -> None:
         self.looks.apply(self)
         self.chat.prompt.complete = self._complete
+        self.watch(self.chat.prompt, "mode", self._mode_changed, init=False)
         self.watch(self.chat.transcript, "unseen", self._unseen_changed, init=False)
         self.call_after_refresh(self.run_worker, begin(self, self.load, self._transport), name="begin")
 
     def _complete(self, typed: str) -> Sequence[Completion]:
-        return complete(typed, self.runtime.registry, self.keys) if self.ready.is_set() else ()
+        return complete(typed, self) if self.ready.is_set() else ()
+
+    @property
+    def keys(self) -> Keymap:
+        """Which keys run which commands."""
+        return self.keyboard.keymap
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Commands on keys belong to the main screen: a dialog keeps its own keys, but for those declared for it."""
-        return action != "dispatch" or len(self.screen_stack) == 1 or parameters[0] in self._in_dialogs
+        return action != "dispatch" or self.keyboard.works(str(parameters[0]))
 
     def action_dispatch(self, name: str) -> None:
-        """Runs the command a key stands for."""
+        """Runs a command."""
         self.dispatcher.start(name)
 
     async def on_event(self, event: Event) -> None:
-        """Somebody is here: the store is not locked for idleness."""
+        """Somebody is here: the store is not locked for idleness, and a key may be a command's."""
         if isinstance(event, InputEvent) and self.ready.is_set():
             self.runtime.idle_lock.touch()
+        if isinstance(event, Key) and not event.is_forwarded and self.keyboard.take(event.key):
+            return
         await super().on_event(event)
-
-    async def back(self) -> None:
-        """What Esc means now: stop, give up editing, or go to the prompt."""
-        if self.runtime.chat.busy:
-            await self.runtime.chat.stop()
-        elif not self.chat.give_up_editing():
-            self.show_pane("chat")
 
     def exit(self, *args: Any, **kwargs: Any) -> None:
         """Leaves, with what is typed and not sent."""
         if self.is_running and self.query("#chat"):
             self.unsent = (self.feed.draft_of, self.chat.prompt.draft)
         super().exit(*args, **kwargs)
+
+    def learn_keys(self) -> None:
+        """Works the keys out from the person's own and from the commands there are now."""
+        self.keyboard.learn(self.loaded.settings.keys)
+        self.chat.prompt.use_keys(self.keyboard.preset)
 
     def show_pane(self, name: str) -> None:
         """Shows one of the four panes; an unvisited one is built now."""
@@ -168,6 +179,9 @@ class SophiaApp(App[int]):
     def _copy(self, event: ChatPane.CopyRequested) -> None:
         self.dispatcher.copy(event.text, event.what)
 
+    def _mode_changed(self, mode: str) -> None:
+        self.status.values = replace(self.status.values, mode=mode)
+
     def _unseen_changed(self, unseen: bool) -> None:
         self.status.values = replace(self.status.values, following=not unseen, unseen=int(unseen))
 
@@ -175,32 +189,6 @@ class SophiaApp(App[int]):
     def _status_clicked(self, event: StatusBar.Clicked) -> None:
         self.dispatcher.status_part(event.part, event.key)
 
-    @on(SessionList.Opened)
-    def _session_chosen(self, event: SessionList.Opened) -> None:
-        self.feed.jump_to = event.message_id
-        self.dispatcher.start("session.open", event.session_id)
-        self.chat.focus_prompt()
-
-    @on(SessionList.NewRequested)
-    def _session_new(self) -> None:
-        self.dispatcher.start("session.new")
-
-    @on(SessionList.SearchRequested)
-    def _session_search(self, event: SessionList.SearchRequested) -> None:
-        self.feed.search(event.query)
-
-    @on(SessionList.DeleteRequested)
-    def _session_delete(self, event: SessionList.DeleteRequested) -> None:
-        self.dispatcher.start("session.delete", event.session_id)
-
-    @on(SessionList.OrganiseRequested)
-    def _session_organise(self, event: SessionList.OrganiseRequested) -> None:
-        self.dispatcher.organise(event.command, event.session_id, event.asks)
-
-    @on(SessionList.MoreRequested)
-    def _session_more(self) -> None:
-        self.feed.more()
-
-    @on(SessionList.RenameRequested)
-    def _session_rename(self, event: SessionList.RenameRequested) -> None:
-        self.dispatcher.rename(event.session_id)
+    @on(SessionList.Wish)
+    def _session_wish(self, event: SessionList.Wish) -> None:
+        self.feed.arranging.heard(event)

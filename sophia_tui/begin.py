@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sophia_core.runtime import Runtime
 from sophia_tui.asking import Asking
-from sophia_tui.bindings import keymap_of
-from sophia_tui.commands import ScreenCommands
+from sophia_tui.commands import SCREEN_OWNERS
 from sophia_tui.listener import Listener
 from sophia_tui.status_feed import at_first
 from sophia_tui.transcript import calm_collector
@@ -31,6 +31,8 @@ async def begin(app: SophiaApp, load: Callable[[], Loaded], transport: Transport
     if app.runtime.vault.recovered and app.runtime.current.session_id is None:
         app.dispatcher.start("session.latest")
     await app.looks.load_rest(app)
+    await app.macro_guide.refresh()
+    await app.dispatcher.recall()
     app.dialogs.tell_mistakes()
     app.runtime.attend()
     app.runtime.chat.offer_continue = False  # the line under the answer offers it, and a word would lie over the text
@@ -39,12 +41,14 @@ async def begin(app: SophiaApp, load: Callable[[], Loaded], transport: Transport
 
 def _connect(app: SophiaApp, runtime: Runtime) -> None:
     app.runtime = runtime
-    runtime.registry.collect(ScreenCommands(app))
+    for owner in SCREEN_OWNERS:
+        runtime.registry.collect(owner(app))
     runtime.vault.asker = Asking(app)
     runtime.vault.unwritten_yet.append(app.curtain.keep_draft)
     runtime.login.guide = app.guiding
-    app.keys = keymap_of(app.loaded.settings.keys, app.specs)
-    app.set_keymap({name: ",".join(keys) for name, keys in app.keys.bindings.items()})
-    app.status.values = at_first(runtime, app.keys)
+    app.macro_guide.attend()
+    app.attaching.attend()
+    app.learn_keys()
+    app.status.values = replace(at_first(runtime, app.keys), mode=app.chat.prompt.mode)
     runtime.bus.subscribe(Listener(app).heard)
     app.ready.set()

@@ -1,15 +1,17 @@
-"""Keys, derived from the commands: a binding's id is the name of the command it runs."""
+"""Which commands there are and which keys they have: everything about keys is derived from the declarations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from textual.binding import Binding
 
 from sophia_core.commands import Declaration, declarations
 from sophia_core.keymap import RESERVED, Keymap, effective_keymap, show_key
 from sophia_core.runtime import COMMAND_OWNERS
-from sophia_tui.commands import ScreenCommands
+from sophia_tui.commands import SCREEN_OWNERS
+from sophia_tui.presets import SETTING, preset_of, with_preset
 
 TAKEN = {key: why for key, why in RESERVED.items() if key != "ctrl+c"}
 """Keys no command may take. Ctrl+C is a command of ours, so that it can copy, stop or say how to leave."""
@@ -24,28 +26,27 @@ WORTH_KNOWING = (
 
 def all_declarations() -> list[Declaration]:
     """Every command of the app, in the order they were declared."""
-    return [spec for owner in (*COMMAND_OWNERS, ScreenCommands) for _, spec in declarations(owner)]
+    return [spec for owner in (*COMMAND_OWNERS, *SCREEN_OWNERS) for _, spec in declarations(owner)]
 
 
 def default_bindings() -> list[Binding]:
-    """The default keys. They win over the focused widget, but for Esc, which closes what is open first."""
+    """Esc, which closes what is open first, and the keys that Textual's own app would take for itself.
+
+    All others are the keyboard's: Textual knows no keys one after the other, and drops the loser of two silently.
+    """
     return [
-        Binding(
-            ",".join(spec.keys),
-            f"dispatch({spec.name!r})",
-            spec.help,
-            id=spec.name,
-            show=False,
-            priority="escape" not in spec.keys,
-        )
-        for spec in all_declarations()
-        if spec.keys
+        Binding("escape", "dispatch('view.back')", "Back", id="view.back", show=False),
+        Binding("ctrl+q,ctrl+c", "bell", "Nothing", show=False),
+        Binding("question_mark", "dispatch('help.here')", "Help", id="help.here", show=False),  # where nobody types
     ]
 
 
 def keymap_of(own: Mapping[str, str], specs: Sequence[Declaration]) -> Keymap:
     """The keys in force, and what is wrong with the person's own ones."""
-    return effective_keymap(specs, own, TAKEN)
+    preset, problems = preset_of(own)
+    chosen = {name: keys for name, keys in own.items() if name != SETTING}
+    found = effective_keymap(with_preset(specs, preset), chosen, TAKEN)
+    return replace(found, problems=(*problems, *found.problems))
 
 
 def key_hints(keymap: Keymap, wanted: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

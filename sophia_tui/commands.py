@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sophia_core.commands import command
+from sophia_tui.conversing import ConversationCommands
 
 if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
@@ -57,12 +58,31 @@ class ScreenCommands:
     @command("view.back", keys=("escape",), needs_app=True, palette=False)
     async def back(self) -> None:
         """Stop the answer, give up editing a question, or go back to the prompt."""
-        await self._app.back()
+        await self._app.dialogs.back()
 
     @command("view.help", keys=("f1",), slash="help", needs_app=True)
     async def help(self) -> None:
         """Show every command and its key."""
         await self._app.dialogs.help()
+
+    @command("help.here", needs_app=True, palette=False, in_dialogs=True)
+    async def here(self) -> None:
+        """Show what can be done with what has the focus."""
+        await self._app.dialogs.here()
+
+    @command("settings.open", slash="settings", needs_app=True)
+    async def settings(self) -> None:
+        """Show all settings, where each value comes from, and change them."""
+        from sophia_tui.preferences import Preferences
+
+        await Preferences(self._app).open()
+
+    @command("provider.connect", slash="connect", needs_app=True)
+    async def connect(self) -> str | None:
+        """Connect to a server: finds those of this machine, or looks at an address, and writes it down."""
+        from sophia_tui.connecting import Connecting
+
+        return await Connecting(self._app).connect()
 
     @command("view.mistakes", slash="mistakes", needs_app=True)
     async def mistakes(self) -> list[str]:
@@ -79,6 +99,21 @@ class ScreenCommands:
     async def end(self) -> None:
         """Go to the newest text and follow it."""
         self._app.chat.transcript.follow()
+
+    @command("view.top", needs_app=True)
+    async def top(self) -> None:
+        """Go to the beginning of the conversation."""
+        self._app.chat.transcript.scroll_home(animate=False)
+
+    @command("view.line_up", needs_app=True, palette=False)
+    async def line_up(self) -> None:
+        """Scroll the conversation one line up."""
+        self._app.chat.transcript.scroll_up(animate=False)
+
+    @command("view.line_down", needs_app=True, palette=False)
+    async def line_down(self) -> None:
+        """Scroll the conversation one line down."""
+        self._app.chat.transcript.scroll_down(animate=False)
 
     @command("view.page_up", keys=("pageup",), needs_app=True, palette=False)
     async def page_up(self) -> None:
@@ -130,6 +165,16 @@ class ScreenCommands:
         """Copy the selected code block, or the last one."""
         self._app.chat.copy_code()
 
+    @command("attach.choose", keys=("alt+a",), needs_app=True)
+    async def choose_attachment(self) -> str | None:
+        """Choose a file to attach to the next question, seeing what is in it."""
+        return await self._app.attaching.choose()
+
+    @command("attach.view", needs_app=True)
+    async def view_attachment(self, which: str | None = None) -> None:
+        """Show what is attached to the next question, or last in this conversation."""
+        await self._app.attaching.view(which)
+
     @command("theme.use", slash="theme", needs_app=True)
     async def use_theme(self, name: str) -> str:
         """Use a theme from now on."""
@@ -139,6 +184,11 @@ class ScreenCommands:
     async def choose_theme(self) -> None:
         """Choose a theme, seeing each one live."""
         await self._app.looks.choose(self._app)
+
+    @command("macro.edit", slash="macro", needs_app=True)
+    async def edit_macro(self, name: str) -> str | None:
+        """Write a macro, or change one; what is wrong with it is said while you type."""
+        return await self._app.macro_guide.edit(name)
 
     @command("app.screenshot", needs_app=True)
     async def screenshot(self) -> str:
@@ -154,3 +204,7 @@ class ScreenCommands:
     async def quit(self) -> None:
         """Leave SOPHIA; what is streaming is kept."""
         self._app.exit(0)
+
+
+SCREEN_OWNERS: tuple[type[ScreenCommands] | type[ConversationCommands], ...] = (ScreenCommands, ConversationCommands)
+"""The classes whose commands need a screen; each is made of the app."""

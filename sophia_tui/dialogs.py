@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ WRITING = (
     ("sophia run 'name …'", "the same line from a shell"),
 )
 
+LOOK_DELAY = 0.05
+"""Seconds without a key before sessions are looked for."""
+NEWEST = 100
+"""Sessions that are listed before anything is typed."""
 NOT_UTF8 = "The locale is not UTF-8: some signs may be drawn wrong. export LC_ALL=C.UTF-8"
 
 
@@ -44,14 +49,23 @@ class Dialogs:
             HelpScreen(self._app.specs, self._app.keys, sections, ascii_only=self._app.ascii_only)
         )
 
+    async def here(self) -> None:
+        """What can be done with what has the focus."""
+        from sophia_tui.here import sections
+        from sophia_tui.screens.help import HelpScreen
+
+        app = self._app
+        await app.push_screen_wait(HelpScreen([], app.keys, sections(app), ascii_only=app.ascii_only))
+
     async def palette(self) -> None:
         """Commands and sessions in one list."""
         from sophia_tui.palette import command_entries
         from sophia_tui.screens.palette_screen import PaletteScreen
 
         app = self._app
+        app.run_worker(app.macro_guide.refresh(), group="macros", exclusive=True)
         entries = command_entries(app.runtime.registry, app.keys, app.dispatcher.recent, ascii_only=app.ascii_only)
-        choice = await app.push_screen_wait(PaletteScreen(entries, self._session_titles))
+        choice = await app.push_screen_wait(PaletteScreen(entries, self._sessions_for))
         if choice is None:
             return
         if choice.kind == "session":
@@ -65,18 +79,34 @@ class Dialogs:
 
         return await self._app.push_screen_wait(AskText(title))
 
-    async def confirm(self, question: str) -> bool:
+    async def confirm(self, question: str, detail: str = "") -> bool:
         """Whether the person wants it, though it cannot be undone."""
         from sophia_tui.screens.confirm import Confirm
 
-        said: bool | None = await self._app.push_screen_wait(Confirm(question, yes_label="Do it", dangerous=True))
+        dialog = Confirm(question, detail, yes_label="Do it", dangerous=True)
+        said: bool | None = await self._app.push_screen_wait(dialog)
         return said is True
 
-    async def _session_titles(self) -> Sequence[tuple[str, str]]:
-        if self._app.runtime.vault.store is None:
+    async def _sessions_for(self, typed: str) -> Sequence[tuple[str, str]]:
+        runtime = self._app.runtime
+        if runtime.vault.store is None:
             return []
-        sessions = await self._app.runtime.sessions.list(limit=2_000)
+        if typed.strip():
+            await asyncio.sleep(LOOK_DELAY)  # a newer key ends this worker before the store is asked
+            sessions = (await runtime.sessions.find(typed, limit=1, typing=True)).sessions
+        else:
+            sessions = tuple(await runtime.sessions.list(limit=NEWEST))
         return [(each.id, one_line(each.title, 120)) for each in sessions]
+
+    async def back(self) -> None:
+        """What Esc means now: stop, give up editing, or go to the prompt."""
+        app = self._app
+        if app.runtime.macros.running is not None:
+            await app.runtime.macros.stop()
+        elif app.runtime.chat.busy:
+            await app.runtime.chat.stop()
+        elif not (app.runtime.vault.work.stop() or app.chat.give_up_editing()):
+            app.show_pane("chat")
 
     async def interrupt(self) -> None:
         """Copies the selection, else stops the answer, else says how to leave."""

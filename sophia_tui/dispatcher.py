@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,11 @@ from sophia_core.cmdline import NAME
 from sophia_core.commands import BadArguments, CommandError, Declaration, NeedsConfirmation, UnknownCommand
 from sophia_core.events import NoticeLevel, TurnFinished
 from sophia_core.keymap import show_key
-from sophia_core.sanitize import one_line, sanitize
+from sophia_core.macros.running import MacroResult
+from sophia_core.present import sentence
+from sophia_core.sanitize import sanitize
+from sophia_tui.arguments import kind_of
+from sophia_tui.clipboard import Clipboard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,7 +29,10 @@ if TYPE_CHECKING:
 
 SEVERITY: dict[NoticeLevel, SeverityLevel] = {"info": "information", "warning": "warning", "error": "error"}
 MAX_TOAST = 400
+MOST_RECENT = 20
+RECENT = "commands"
 ROWS_PER_TOAST = 6
+NO_UNDO = "/undo does not take it back."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,8 @@ class Dispatcher:
     def __init__(self, app: SophiaApp) -> None:
         self._app = app
         self.recent: list[str] = []
-        """Commands run from the palette, newest first."""
+        """Commands that were chosen by name, newest first; kept in the store across starts."""
+        self.clipboard = Clipboard(app)
         self._toasts: list[_Toast] = []
         self._drawn: list[_Toast] = []
 
@@ -54,17 +63,39 @@ class Dispatcher:
 
         self._app.run_worker(self._to_the_end(name, once), group="commands", exit_on_error=True)
 
+    def carry_out(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Does work that ends in a command, and shows what came of it as if the command had been run by itself."""
+        self._app.run_worker(self._to_the_end(name, lambda _: work()), group="commands", exit_on_error=True)
+
     def choose(self, spec: Declaration) -> None:
         """Runs a command chosen from the palette, asking for what it needs first."""
-        self.recent = [spec.name, *(each for each in self.recent if each != spec.name)][:20]
+        self.used(spec.name)
         self._app.run_worker(self._ask_and_run(spec), group="commands", exit_on_error=True)
+
+    def used(self, name: str) -> None:
+        """A command was chosen by its name: the palette lists it first."""
+        self.recent = [name, *(each for each in self.recent if each != name)][:MOST_RECENT]
+        self._app.run_worker(self._keep_recent(), group="recent", exclusive=True)
+
+    async def _keep_recent(self) -> None:
+        with suppress(StoreError):
+            if (store := self._app.runtime.vault.store) is not None:
+                await store.recent.used(RECENT, self.recent)
+
+    async def recall(self) -> None:
+        """What was chosen by name before this start."""
+        with suppress(StoreError):
+            if (store := self._app.runtime.vault.store) is not None:
+                before = await store.recent.get(RECENT)
+                self.recent = list(dict.fromkeys([*self.recent, *before]))[:MOST_RECENT]
 
     async def _ask_and_run(self, spec: Declaration) -> None:
         values: dict[str, object] = {}
         for param in spec.params:
             if param.required:
                 title = f"{spec.help.rstrip('.')} — {param.name}"
-                typed = await self._app.dialogs.ask_text(title)
+                kind = kind_of(spec.name, param)
+                typed = await self._app.macro_guide.ask_for(title, kind, param)
                 if typed is None:
                     return
                 values[param.name] = typed
@@ -82,7 +113,10 @@ class Dispatcher:
             async def line(confirmed: bool) -> object:
                 return await self._app.runtime.dispatch(text, confirmed=confirmed)
 
-            self._app.run_worker(self._to_the_end(text.split()[0], line, typed=text), group="commands")
+            first = text.split()[0]
+            if self._app.runtime.registry.has(name := first.removeprefix("/")):
+                self.used(self._app.runtime.registry.get(name).name)
+            self._app.run_worker(self._to_the_end(first, line, typed=text), group="commands")
         elif chat.editing:
             edited, chat.asked_again = chat.editing, text
             self._ask(lambda: self._app.runtime.run("chat.edit", edited, text))
@@ -110,7 +144,7 @@ class Dispatcher:
             try:
                 result = await once(False)
             except NeedsConfirmation as question:
-                if not await self._app.dialogs.confirm(str(question)):
+                if not await self._app.dialogs.confirm(question.what or str(question), NO_UNDO):
                     return
                 result = await once(True)
         except asyncio.CancelledError:
@@ -128,9 +162,14 @@ class Dispatcher:
             self._show(name, result)
         finally:
             self._app.guiding.over()
+            self._app.macro_guide.recorded()
 
     def _show(self, name: str, result: object) -> None:
-        if isinstance(result, str):
+        if isinstance(result, MacroResult):
+            result = result.text or f"{result.macro} is done."
+        if isinstance(result, str) and (self._is_macro(name) or len(result) > MAX_TOAST // 2):
+            self._show(name, result.splitlines())  # to be read and copied as it is
+        elif isinstance(result, str):
             self.say(result)
         elif isinstance(result, list):
             self._app.show_pane("chat")
@@ -138,13 +177,19 @@ class Dispatcher:
         elif isinstance(result, TurnFinished):
             self._app.chat.focus_prompt()
 
+    def _is_macro(self, name: str) -> bool:
+        """Whether a command is somebody's macro, whose result is a text rather than a word about one."""
+        registry, name = self._app.runtime.registry, name.removeprefix("/")
+        spec = registry.get(name).spec if registry.has(name) else None
+        return spec is not None and spec.name.startswith("macro.") and spec not in self._app.specs
+
     def say(self, text: str) -> None:
         """A short word about something that went well."""
         self.notice("info", text)
 
     def notice(self, level: NoticeLevel, text: str, hint: str = "") -> None:
         """A word in the corner; errors stay longer."""
-        words = sanitize("\n".join(part for part in (text, hint) if part))
+        words = sanitize("\n".join(part for part in (sentence(text), hint) if part))
         shown = words if len(words) <= MAX_TOAST else words[: MAX_TOAST - 1] + "…"
         self._toast(shown, SEVERITY[level], 6 if level == "info" else 12)
 
@@ -178,9 +223,7 @@ class Dispatcher:
         if not text:
             self.notice("warning", f"There is no {what} to copy.")
             return
-        self._app.copy_to_clipboard(text)
-        lines = text.count("\n") + 1
-        self.say(f"Sent {one_line(what, 40)} to the terminal's clipboard ({lines} line{'s' if lines > 1 else ''}).")
+        self._app.run_worker(self.clipboard.put(text, what), group="copy", exclusive=True)
 
     def status_part(self, part: str, key: str | None) -> None:
         """What a click into the status bar stands for."""
@@ -196,32 +239,9 @@ class Dispatcher:
                 named = {show_key(keys[0]): name for name, keys in self._app.keys.bindings.items() if keys}
                 if name := named.get(key):
                     self.start(name)
+            case "macro":
+                self.start("macro.stop")
+            case "recording":
+                self.notice("info", "What you do is taken down.", "/macro.keep NAME keeps it, /macro.discard does not.")
             case _:
                 self.start("view.palette")
-
-    def organise(self, name: str, session_id: str, asks: str) -> None:
-        """Runs a command on a session, after asking for its text where `asks` says for what."""
-
-        async def work() -> None:
-            text = await self._app.dialogs.ask_text(asks) if asks else None
-            if asks and text is None:
-                return
-
-            async def once(confirmed: bool) -> object:
-                args = () if text is None else (text,)
-                return await self._app.runtime.run(name, *args, confirmed=confirmed, session=session_id)
-
-            await self._to_the_end(name, once)
-
-        self._app.run_worker(work(), group="commands")
-
-    def rename(self, session_id: str) -> None:
-        """Asks for another title of a session."""
-
-        async def work() -> None:
-            await self._app.runtime.run("session.open", session_id)
-            title = await self._app.dialogs.ask_text("Title of this session")
-            if title:
-                await self._app.runtime.run("session.rename", title)
-
-        self._app.run_worker(work(), group="commands")

@@ -12,7 +12,6 @@ from textual.css.query import NoMatches
 from local_store.errors import NotFound, StoreError
 from sophia_core.commands import CommandError
 from sophia_core.sanitize import StreamSanitizer, sanitize
-from sophia_tui.bindings import keymap_of
 from sophia_tui.footers import entry_of
 from sophia_tui.transcript import Entry
 
@@ -178,8 +177,8 @@ class Elsewhere:
         app, before = self._app, self._app.loaded.settings
         app.loaded = await asyncio.to_thread(app.load)
         now = app.loaded.settings
-        if now.theme != before.theme:
-            app.looks.follow(app, now.theme)
+        await app.looks.reload(app)
+        if now != before:
+            app.looks.follow(app, now)
         if now.keys != before.keys:
-            app.keys = keymap_of(now.keys, app.specs)
-            app.set_keymap({name: ",".join(keys) for name, keys in app.keys.bindings.items()})
+            app.learn_keys()

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sophia_core.present import ago
-from sophia_core.sanitize import one_line
-from sophia_tui.transcript import Entry
+from sophia_core.sanitize import one_line, sanitize
+from sophia_tui.transcript import Aside, Entry
 
 if TYPE_CHECKING:
-    from local_store import Message
+    from collections.abc import Sequence
+
+    from local_store import Message, Part
     from sophia_core.events import TurnFinished
 
 GO_ON, AGAIN = "/continue goes on", "Ctrl+R asks again"
@@ -39,6 +41,12 @@ class Ending:
     hint: str
     provider: str | None
 
+
+LONGEST_ASIDE = 100_000
+"""Characters of a tool's result that are kept for the screen."""
+LOST = "This message cannot be read: its page is damaged."
+"""What the store puts in place of a message whose page is damaged; a test holds the two together."""
+DAMAGED = "the rest of the conversation is whole; sophia store salvage saves what can be saved"
 
 LABELS = {"assistant": "SOPHIA", "system": "System", "tool": "Tool"}
 """Who speaks; imported conversations hold what a tool said, too."""
@@ -128,13 +136,35 @@ def _cost(usd: float | None) -> str:
 def entry_of(message: Message, branch: tuple[int, int] | None, text: str, reasoning: str) -> Entry:
     """The transcript's entry for a message whose texts have been made safe for the screen."""
     answer = message.role == "assistant"
+    damaged = is_damaged(message)
     return Entry(
         id=message.id,
         role="assistant" if answer else "user",
         text=text,
         reasoning=reasoning,
-        status=standing_of(message),
+        status="damaged" if damaged else standing_of(message),
         label=LABELS.get(message.role, "You"),
-        footer=footer_of(message) if answer else "",
+        footer=DAMAGED if damaged else footer_of(message) if answer else "",
         branch=branch,
+        asides=asides_of(message.parts),
     )
+
+
+def asides_of(parts: Sequence[Part]) -> tuple[Aside, ...]:
+    """What stands beside a message, made safe for the screen."""
+    return tuple(
+        Aside(
+            part.kind,
+            one_line(part.name, 120),
+            sanitize(part.text[:LONGEST_ASIDE]),
+            part.status,
+            part.blob.size if part.blob else None,
+            one_line(part.blob.media_type, 60) if part.blob else "",
+        )
+        for part in parts
+    )
+
+
+def is_damaged(message: Message) -> bool:
+    """Whether it is only the stand-in of a message that cannot be read."""
+    return message.text == LOST

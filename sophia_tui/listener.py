@@ -23,17 +23,24 @@ from sophia_core.events import (
     ReasoningDelta,
     SessionChanged,
     SessionsChanged,
+    SettingChanged,
     SettingsEdited,
     StoreStateChanged,
     TextDelta,
     TokenRenewed,
+    TourEnded,
     TurnFinished,
     TurnStarted,
+    WorkEnded,
+    WorkProgressed,
 )
 from sophia_core.sanitize import one_line
+from sophia_core.undoing import Change
 from sophia_tui.bindings import key_hints
 from sophia_tui.meanwhile import Meanwhile
+from sophia_tui.notifying import Notifier
 from sophia_tui.status_feed import BUSY, DELIVERING, IDLE, after
+from sophia_tui.store_notices import StoreNotices
 
 if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
@@ -50,6 +57,8 @@ class Listener:
         self._app, self._clock = app, clock
         self._told_speed = 0.0
         self._meanwhile = Meanwhile(app)
+        self._notifier = Notifier(app)
+        self._store = StoreNotices(app)
 
     def heard(self, event: Event) -> None:
         """One event of the bus. Once the screen is taken down there is nothing to show it on: the store has it."""
@@ -78,6 +87,8 @@ class Listener:
                 app.chat.standing.clear("gone")
                 app.feed.seen(event.session_id)
                 app.feed.show(event.session_id)
+            case TourEnded():
+                app.dispatcher.say(event.text)
             case SessionsChanged():
                 app.feed.refresh()
             case OutboxChanged():
@@ -91,9 +102,23 @@ class Listener:
             case TurnFinished():
                 self._finished(event)
             case StoreStateChanged():
-                self._store(event)
+                self._store.state(event)
+            case WorkProgressed():
+                self._store.progressed(event)
+            case WorkEnded():
+                self._store.ended(event.number)
+            case SettingChanged(name="theme"):
+                self._theme(event)
             case KeysChanged():
                 self._keys(event)
+
+    def _theme(self, event: SettingChanged) -> None:
+        """Another theme was chosen: that can be taken back."""
+        before, after, run = event.before, event.after, self._app.runtime.registry.run
+        if before and after:
+            words = f"the theme is {one_line(after, 40)}"
+            change = Change(words, lambda: run("theme.use", before), lambda: run("theme.use", after))
+            self._app.runtime.undoing.record(change)
 
     def _delta(self, event: TextDelta | ReasoningDelta) -> None:
         app = self._app
@@ -130,6 +155,9 @@ class Listener:
 
     def _finished(self, event: TurnFinished) -> None:
         self._meanwhile.over()
+        self._notifier.ended(event)
+        if event.session_id == self._app.chat.session_id:
+            self._app.feed.gauge.ended(event)
         if event.status != "queued" and event.session_id != self._app.chat.session_id:
             self._app.feed.ended_elsewhere(event.session_id)
         self._app.feed.elsewhere.turn_ended()
@@ -162,26 +190,3 @@ class Listener:
             standing.clear("recovery")
         else:
             standing.say("recovery", RECOVERY, "info")
-
-    def _store(self, event: StoreStateChanged) -> None:
-        standing = self._app.chat.standing
-        match event.state:
-            case "open":
-                standing.clear("store")
-                self._app.curtain.opened()
-                self._app.feed.opened()
-                if event.detail:  # what had been refused is written now: its footer may say so
-                    self._app.feed.show(self._app.chat.session_id)
-            case "unsaved":
-                standing.say("store", "Nothing is being saved: everything said is forgotten when you leave.", "error")
-                self._app.feed.opened()
-            case "full":
-                standing.say("store", one_line(f"Not saved: {event.detail} {event.hint}", 300), "error")
-            case "locked":
-                self._app.curtain.locked()
-                self._app.feed.elsewhere.forget()
-                self._app.feed.unlock(event.detail)
-            case "failed":
-                self._app.feed.trouble(event.detail, event.hint)
-            case "opening" | "closed":
-                pass

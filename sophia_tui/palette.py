@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from sophia_core.commands import Command, Declaration, usage
@@ -64,20 +65,32 @@ def session_entries(sessions: Iterable[tuple[str, str]]) -> list[Entry]:
     return entries
 
 
-def find(query: str, commands: Sequence[Entry], sessions: Sequence[Entry], limit: int) -> list[Row]:
-    """The rows for a query, best first; a command comes before a session that fits as well."""
+def find(
+    query: str, commands: Sequence[Entry], sessions: Sequence[Entry], limit: int, *, answered: bool = False
+) -> list[Row]:
+    """The rows for a query, best first; a command comes before a session that fits as well. Where the sessions are
+    the store's answer to this query, those with a typing mistake come last."""
     entries = [*commands, *sessions]
     found = best(query, [entry.search for entry in entries], limit)
     rows = []
     for each in found:
         entry = entries[each.index]
         rows.append(Row(entry, tuple(at for at in each.offsets if at < len(entry.title))))
-    return rows
+    if not answered:
+        return rows
+    listed = {row.entry.choice.value for row in rows}
+    return [*rows, *(Row(each) for each in sessions if each.choice.value not in listed)][:limit]
 
 
 def _entry(each: Command, keymap: Keymap, ascii_only: bool) -> Entry:
-    spec = each.spec
-    keys = " ".join(show_key(key, ascii_only=ascii_only) for key in keymap.keys(spec.name))
+    known = _known(each.spec, keymap.keys(each.name), ascii_only)
+    reason = each.disabled_reason()
+    return replace(known, disabled=one_line(reason)) if reason else known
+
+
+@lru_cache(maxsize=2048)
+def _known(spec: Declaration, its_keys: tuple[str, ...], ascii_only: bool) -> Entry:
+    """What does not change from one opening of the palette to the next."""
     slash = f"/{spec.slash or spec.name}"
     words = usage(spec).removeprefix(f"Usage: {spec.name}")
     asks = " (asks first)" if spec.dangerous else ""
@@ -85,8 +98,7 @@ def _entry(each: Command, keymap: Keymap, ascii_only: bool) -> Entry:
         choice=PaletteChoice("command", spec.name, spec),
         title=spec.name,
         help=one_line(spec.help),
-        keys=keys,
-        disabled=one_line(each.disabled_reason() or ""),
+        keys=" ".join(show_key(key, ascii_only=ascii_only) for key in its_keys),
         detail=f"In the prompt: {slash}{words}{asks}",
         search=f"{spec.name} {slash} {spec.help}",
     )

@@ -11,19 +11,24 @@ from textual.css.query import NoMatches
 
 from local_store.errors import StoreError
 from sophia_core.commands import CommandError
-from sophia_core.present import ago
+from sophia_core.present import ago, sentence
 from sophia_core.sanitize import one_line, sanitize
+from sophia_tui.arranging import Arranging
 from sophia_tui.bindings import key_hints
 from sophia_tui.elsewhere import Elsewhere
+from sophia_tui.gauge import Gauge
+from sophia_tui.store_dialogs import StoreDialogs
 from sophia_tui.widgets.sessions import HitRow, SessionRow
 
 if TYPE_CHECKING:
-    from local_store import Hit, Session
+    from local_store import Found, Hit, Session
     from sophia_tui.app import SophiaApp
 
 WINDOW = 400
 """How many sessions are read at a time; more follow when somebody looks further down."""
 LONGEST_TITLE = 200
+LOOK_AGAIN_S = 2.0
+"""How soon a search is repeated while messages are still being indexed."""
 
 
 class SessionFeed:
@@ -35,24 +40,45 @@ class SessionFeed:
         """The session that the text in the prompt belongs to; None is the one not begun yet."""
         self._unread: set[str] = set()
         """Sessions in which an answer ended while another one was on the screen."""
-        self.elsewhere = Elsewhere(app)
+        self.gauge = Gauge(app)
+        self.elsewhere, self.arranging, self.dialogs = Elsewhere(app), Arranging(app), StoreDialogs(app)
+        self.gauge = Gauge(app)
         self._listed = WINDOW
         self.jump_to: str | None = None
         """The message to show when the next session is opened; None: its end."""
 
+    async def _safely(self, work: Coroutine[None, None, None]) -> None:
+        """Does work that ends in widgets. When the app is left they go before the workers that fill them; and what
+        cannot be read is a word in the corner, never the end of the app."""
+        with contextlib.suppress(NoMatches):
+            try:
+                await work
+            except (StoreError, CommandError) as error:
+                if self._app.runtime.vault.state in ("open", "unsaved"):  # else that is being told already
+                    self._app.dispatcher.notice("error", sentence(str(error)), error.hint)
+
     def opened(self) -> None:
         """The store is open: everything that comes from it can be shown."""
         self.refresh()
-        self._app.run_worker(_while_shown(self._prompt_memory()), group="prompt", exclusive=True)
+        self._app.run_worker(self._safely(self._prompt_memory()), group="prompt", exclusive=True)
 
     def show(self, session_id: str | None) -> None:
         """Rebuilds the conversation."""
-        self._app.run_worker(_while_shown(self._show(session_id)), group="conversation", exclusive=True)
+        self._app.run_worker(self._safely(self._show(session_id)), group="conversation", exclusive=True)
 
     async def _show(self, session_id: str | None) -> None:
         chat, runtime = self._app.chat, self._app.runtime
-        shown = await runtime.sessions.shown(session_id) if session_id else []
+        ended = None
+        try:
+            while ended != self.gauge.ended_turns:  # an answer that ended while we read stands otherwise by now
+                ended = self.gauge.ended_turns
+                shown = await runtime.sessions.shown(session_id) if session_id else []
+            chat.sent_from = await runtime.trimming.first(session_id)
+        except (StoreError, CommandError):
+            chat.show_session(session_id, [])  # never what was said in another one
+            raise
         chat.show_session(session_id, shown)
+        self.gauge.show([message for message, _ in shown], chat.sent_from)
         self.elsewhere.lay()
         if self.jump_to:
             chat.transcript.select(self.jump_to)
@@ -61,8 +87,10 @@ class SessionFeed:
         await self._change_draft(session_id)
 
     def refresh(self) -> None:
-        """Reads the list of sessions again."""
-        self._app.run_worker(_while_shown(self._refresh()), group="sessions", exclusive=True)
+        """Reads the list of sessions again, and what the filter finds."""
+        self._app.run_worker(self._safely(self._refresh()), group="sessions", exclusive=True)
+        if query := self._app.chat.sessions.query_text:
+            self.search(query)
 
     async def _refresh(self) -> None:
         app = self._app
@@ -82,6 +110,7 @@ class SessionFeed:
             mark=self._mark(session.id, live),
             pinned=session.pinned,
             folder=session.folder[:LONGEST_TITLE],
+            archived=session.archived,
         )
 
     def more(self) -> None:
@@ -122,7 +151,7 @@ class SessionFeed:
 
     def restate(self) -> None:
         """Corrects how the answers on the screen stand."""
-        self._app.run_worker(_while_shown(self._restate()), group="restate", exclusive=True)
+        self._app.run_worker(self._safely(self._restate()), group="restate", exclusive=True)
 
     async def _restate(self) -> None:
         chat = self._app.chat
@@ -134,7 +163,7 @@ class SessionFeed:
 
     def search(self, query: str) -> None:
         """Shows where something was said; an empty query brings the list back."""
-        self._app.run_worker(_while_shown(self._search(query)), group="search", exclusive=True)
+        self._app.run_worker(self._safely(self._search(query)), group="search", exclusive=True)
 
     async def _search(self, query: str) -> None:
         await self._app.ready.wait()
@@ -145,7 +174,15 @@ class SessionFeed:
         if not found.ended:
             now = int(time.time() * 1000)
             titled = [self._row(each, now, None) for each in found.sessions]
-            self._app.chat.sessions.show_hits([_row(hit) for hit in found.hits], titled)
+            hits = [_row(hit) for hit in found.hits]
+            self._app.chat.sessions.show_hits(hits, titled, note=_still_to_come(found))
+            if found.pending:
+                self._app.set_timer(LOOK_AGAIN_S, lambda: self._search_again(query))
+
+    def _search_again(self, query: str) -> None:
+        """More is indexed by now; not if something else is looked for."""
+        if query == self._app.chat.sessions.query_text:
+            self.search(query)
 
     async def _prompt_memory(self) -> None:
         prompt, drafts = self._app.chat.prompt, self._app.runtime.drafts
@@ -195,65 +232,12 @@ class SessionFeed:
         # Each in its turn: a write that a newer one cancelled could have been for another session.
         self._app.run_worker(self._app.runtime.drafts.save(session_id, text), group="draft")
 
-    def unlock(self, detail: str) -> None:
-        """Asks for what opens the store."""
-        self._app.run_worker(self._unlock(detail), group="unlock", exclusive=True)
 
-    async def _unlock(self, detail: str) -> None:
-        from sophia_tui.screens.unlock import Unlock
-
-        if any(isinstance(screen, Unlock) for screen in self._app.screen_stack):
-            return
-        vault = self._app.runtime.vault
-
-        async def passphrase(typed: str) -> str | None:
-            return None if await vault.unlock(passphrase=typed) else vault.detail
-
-        async def recovery(typed: str) -> str | None:
-            return None if await vault.unlock(recovery_key=typed) else vault.detail
-
-        how: str | None = await self._app.push_screen_wait(Unlock(_why_locked(detail), passphrase, recovery))
-        self._after(how)
-
-    def trouble(self, detail: str, hint: str) -> None:
-        """Says why the store cannot be opened and what can be done."""
-        self._app.run_worker(self._trouble(detail, hint), group="unlock", exclusive=True)
-
-    async def _trouble(self, detail: str, hint: str) -> None:
-        from sophia_tui.screens.store_trouble import StoreTrouble
-
-        choice = await self._app.push_screen_wait(StoreTrouble(detail, str(self._app.runtime.paths.store_dir), hint))
-        if choice == "retry":
-            await self._app.runtime.vault.open()
-        else:
-            self._after(choice)
-
-    def _after(self, choice: str | None) -> None:
-        if choice == "quit":
-            self._app.exit(0)
-        elif choice == "unsaved":
-            self._app.run_worker(self._unsaved(), group="unlock")
-
-    async def _unsaved(self) -> None:
-        try:
-            await self._app.runtime.vault.open_unsaved()
-        except (StoreError, CommandError, OSError) as error:
-            self._app.dispatcher.notice("error", f"There is nowhere to keep even this: {error}")
-
-
-async def _while_shown(work: Coroutine[None, None, None]) -> None:
-    """Does work that ends in widgets. When the app is left they go before the workers that fill them."""
-    with contextlib.suppress(NoMatches):
-        await work
-
-
-def _why_locked(detail: str) -> str:
-    """What a person needs to know: where things are, and what went wrong with the keys that ask nobody."""
-    reasons = detail.rpartition("locked: ")[2].split("; ")
-    told = [reason for reason in reasons if not reason.endswith("was given")]
-    return " ".join(
-        ["Your sessions are in it; your passphrase opens it.", *(f"({one_line(each, 200)})" for each in told)]
-    )
+def _still_to_come(found: Found) -> str:
+    """What a search could not look at."""
+    if found.pending:
+        return f"{found.pending:,} messages are still being indexed."
+    return "" if found.complete else "Not everything was looked at."
 
 
 def _row(hit: Hit) -> HitRow:

@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sophia_core.first_look import first_look
+from sophia_core.first_look import AUTO, first_look
 from sophia_tui.app import SophiaApp
+from sophia_tui.ground import is_light
 from sophia_tui.terminal import tell_alt_enter
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ async def _run(chaos: ChaosProfile | None) -> int:
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     tell_alt_enter()
     look = first_look()
+    if look.theme == AUTO:
+        look = replace(look, light=is_light(os.environ))
     app = SophiaApp(look, _load, transport=_rehearsal(chaos))
     app.rehearsing = chaos is not None
     loop = asyncio.get_running_loop()

@@ -87,7 +87,9 @@ def after(values: StatusValues, event: Event) -> StatusValues:
             return replace(values, weak_key=event.weak)
         case SessionChanged():
             return (
-                values if values.busy else replace(values, tokens_in=0, tokens_out=0, cost_usd=None, tokens_per_s=None)
+                values
+                if values.busy
+                else replace(values, tokens_in=0, tokens_out=0, cost_usd=None, tokens_per_s=None, context=0)
             )
         case _:
             return values

@@ -33,6 +33,15 @@ def speaks_utf8(env: Mapping[str, str]) -> bool:
     return "utf" in chosen.lower() and "8" in chosen
 
 
-def frames_per_second(env: Mapping[str, str]) -> int:
-    """How often a streaming answer is drawn: less often over SSH, where every frame crosses a link."""
+def frames_per_second(env: Mapping[str, str], *, still: bool = False) -> int:
+    """How often a streaming answer is drawn: less often over SSH, where every frame crosses a link, and in steps that
+    the eye can rest on where nothing is to move."""
+    if still:
+        return 2
     return 5 if env.get("SSH_CONNECTION") or env.get("SSH_TTY") else 12
+
+
+def takes_links(env: Mapping[str, str]) -> bool:
+    """Whether text can carry a link (OSC 8). Terminals that do not know it ignore it, but for these."""
+    term = env.get("TERM", "")
+    return not (term in ("linux", "dumb", "cons25") or term.startswith(("vt1", "vt2")) or env.get("STY"))

@@ -77,7 +77,7 @@ _LIGHT = {
     "syntax-text": "#282c34",
     "syntax-keyword": "#6a3fb5",
     "syntax-string": "#2a6b32",
-    "syntax-comment": "#6c7480",
+    "syntax-comment": "#676e7a",
     "syntax-number": "#8a4b00",
     "syntax-function": "#1a5fa0",
     "syntax-type": "#0f6a68",

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sophia_core.events import ReasoningDelta, TextDelta, TurnFinished, TurnStarted
-from sophia_core.sanitize import StreamSanitizer, sanitize
+from sophia_core.sanitize import StreamSanitizer, one_line, sanitize
 from sophia_tui.footers import footer_of_turn
 from sophia_tui.speed import Speed
 from sophia_tui.transcript import Entry, Transcript
+from sophia_tui.transcript.entry import Aside
 
 
 @dataclass(slots=True)
@@ -43,7 +44,12 @@ class LiveTurn:
 
     def question(self) -> Entry:
         """The question it answers."""
-        return Entry(id=self.started.question_id, role="user", text=sanitize(self.started.question), label="You")
+        asides = tuple(
+            Aside(each.kind, one_line(each.name, 120), sanitize(each.about), size=each.size, media_type=each.media_type)
+            for each in self.started.attached
+        )
+        text = sanitize(self.started.question)
+        return Entry(id=self.started.question_id, role="user", text=text, label="You", asides=asides)
 
 
 class TurnView:

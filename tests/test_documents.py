@@ -14,7 +14,7 @@ from sophia_cli.parser import SUBCOMMANDS, parse
 from sophia_core.commands import declarations
 from sophia_core.runtime import COMMAND_OWNERS
 from sophia_core.settings import ProviderSettings, Settings
-from sophia_tui.commands import ScreenCommands
+from sophia_tui.commands import SCREEN_OWNERS
 from tools import fault_matrix
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +22,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")),
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "template.md"),
 ]
-SPECS = [spec for owner in (*COMMAND_OWNERS, ScreenCommands) for _, spec in declarations(owner)]
+SPECS = [spec for owner in (*COMMAND_OWNERS, *SCREEN_OWNERS) for _, spec in declarations(owner)]
 MACROS = {path.stem for path in (ROOT / "sophia_core/macros/shipped").glob("*.toml")}
 COMMANDS = {spec.name for spec in SPECS} | {spec.slash for spec in SPECS if spec.slash}
 COMMANDS |= MACROS | {f"macro.{name}" for name in MACROS}

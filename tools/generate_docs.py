@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sophia_core.commands import Declaration, declarations, parameter_words, type_name
 from sophia_core.runtime import COMMAND_OWNERS
 from sophia_core.settings import ProviderSettings, Settings
-from sophia_tui.commands import ScreenCommands
+from sophia_tui.commands import SCREEN_OWNERS
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "<!-- Made by `make docs`; do not edit. -->\n"
@@ -20,7 +20,7 @@ MADE = "<!-- Made by `make docs`; do not edit. -->\n"
 
 def commands_page() -> str:
     """Every command, by group."""
-    specs = [spec for owner in (*COMMAND_OWNERS, ScreenCommands) for _, spec in declarations(owner)]
+    specs = [spec for owner in (*COMMAND_OWNERS, *SCREEN_OWNERS) for _, spec in declarations(owner)]
     lines = [
         MADE,
         "# Commands",

@@ -31,6 +31,18 @@ class Branches:
         """Show the version of a message before this one."""
         await self._step(message, -1)
 
+    @command("branch.show")
+    async def show(self, message: str) -> None:
+        """Show the branch through a message."""
+        if self._busy():
+            raise CommandError("An answer is streaming.", "Stop it first, with Esc.")
+        store = await self._vault.get()
+        found = await find_message(store, message)
+        if message not in [each.id for each in await store.messages.path(found.session_id)]:
+            await store.messages.activate(message)
+        self._current.session_id = found.session_id
+        self._bus.publish(SessionChanged(found.session_id))
+
     async def _step(self, message: str | None, by: int) -> None:
         if self._busy():
             raise CommandError("An answer is streaming.", "Stop it first, with Esc.")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from local_store.errors import NotFound, StoreError
+from sophia_core.attach.sending import ASKED, told_of
 from sophia_core.chat import letters, splice
 from sophia_core.chat.asking import Asking, Question
 from sophia_core.chat.branches import find_message, last_message
 from sophia_core.chat.cache import Cache
 from sophia_core.chat.floor import Floor
 from sophia_core.chat.history import build_messages, title_of
+from sophia_core.chat.trimming import kept
 from sophia_core.chat.turn import Backend, Defer, Exchange, Write
 from sophia_core.commands import CommandDisabled, CommandError, command
 from sophia_core.events import Bus, Event, Notice, RouteChosen, SessionChanged, TurnFinished, TurnStarted
@@ -24,7 +26,9 @@ from sophia_core.vault import Vault
 
 if TYPE_CHECKING:
     from backend_client.errors import BackendError
-    from local_store import Letter, Message, Store
+    from local_store import Letter, Message, Part, Store
+    from sophia_core.attach.attachments import Attachments
+    from sophia_core.attach.sending import Bringing
     from sophia_core.settings import ChatSettings
 
 LEAVING_S = 10.0
@@ -52,7 +56,9 @@ class Chat:
         offer_continue: bool = False,
         cache: bool | None = None,
         among: str = "",
+        attached: Attachments | None = None,
     ) -> None:
+        self._attached = attached
         self._vault, self._bus, self._current, self._settings = vault, bus, current, settings
         self.queue_when_offline, self.offer_continue = queue_when_offline, offer_continue
         cached = settings.cache if cache is None else cache
@@ -108,7 +114,13 @@ class Chat:
             store, question = await self._message(message, "user")
             path = await store.messages.path(question.session_id, question.id)
             return await self._ask(
-                store, question.session_id, question.parent_id, text, path[:-1], instead_of=question.id
+                store,
+                question.session_id,
+                question.parent_id,
+                text,
+                path[:-1],
+                instead_of=question.id,
+                parts=question.parts,
             )
 
     @command("chat.regenerate", keys=("ctrl+r",), slash="again", enabled=_idle)
@@ -153,12 +165,15 @@ class Chat:
         with self._floor.taken(gives_way=True):
             self.stopped = False
             store = await self._vault.get()
-            path = await store.messages.path(letter.session_id, letter.question_id)
+            path = await kept(
+                store, letter.session_id, await store.messages.path(letter.session_id, letter.question_id)
+            )
+            brought = await self._brought(store, path)
             request_id = new_request_id()
             correlation.set(request_id)
             await store.turns.reopen(letter.id, request_id)
             exchange = Exchange(letter.session_id, letter.id, request_id)
-            messages = build_messages(path, self._settings.system_prompt)
+            messages = build_messages(path, self._settings.system_prompt, brought)
             question = Question(exchange, messages, letter.provider, letter.model, defer=defer)
             self._bus.publish(
                 TurnStarted(
@@ -187,6 +202,10 @@ class Chat:
         except NotFound as error:
             raise CommandError(f"There is no session {session!r}.", error.hint) from None
 
+    async def _brought(self, store: Store, path: list[Message], asked: Sequence[Part] = ()) -> Bringing:
+        """What is attached in this branch, read before anything is begun. Raises StoreError."""
+        return await self._attached.brought(store, path, asked) if self._attached else {}
+
     async def _message(self, message: str | None, role: str) -> tuple[Store, Message]:
         """The message of this id, or the last of the role in the shown branch."""
         store = await self._vault.get()
@@ -206,9 +225,14 @@ class Chat:
         *,
         fresh: bool = False,
         instead_of: str | None = None,
+        parts: Sequence[Part] = (),
     ) -> TurnFinished:
-        request_id = correlation.get() or new_request_id()
+        request_id, asked_in = correlation.get() or new_request_id(), session_id
         try:
+            path = await kept(store, session_id, path)
+            if self._attached:
+                parts = await self._attached.parts(store, session_id, parts)
+            brought = await self._brought(store, path, parts)
             if session_id is None:
                 create = partial(store.sessions.create, title=title_of(text))
                 session_id = (await letters.patiently(self._bus, create)).id
@@ -220,6 +244,7 @@ class Chat:
                 request_id=request_id,
                 instead_of=instead_of,
                 persona=self._current.persona,
+                parts=parts,
             )
             turn = await letters.patiently(self._bus, begin)
         except StoreError as error:
@@ -227,8 +252,15 @@ class Chat:
         if self._current.session_id != session_id or instead_of:
             self._current.session_id = session_id
             self._bus.publish(SessionChanged(session_id))
-        messages = build_messages([*path, turn.question], self._settings.system_prompt)
-        self._bus.publish(TurnStarted(session_id, turn.question.id, turn.answer.id, request_id, text))
+        if self._attached:
+            self._attached.sent(asked_in)
+        asked = {turn.question.id: brought[ASKED]} if ASKED in brought else {}
+        messages = build_messages([*path, turn.question], self._settings.system_prompt, {**brought, **asked})
+        self._bus.publish(
+            TurnStarted(
+                session_id, turn.question.id, turn.answer.id, request_id, text, attached=told_of(turn.question.parts)
+            )
+        )
         exchange = Exchange(session_id, turn.answer.id, request_id)
         return await self._run(
             store,
@@ -249,6 +281,8 @@ class Chat:
             raise CommandError("This answer has no question.", "Ask it again.")
         request_id = correlation.get() or new_request_id()
         try:
+            path = await kept(store, answer.session_id, path)
+            brought = await self._brought(store, path)
             begin = partial(
                 store.turns.begin_answer,
                 answer.session_id,
@@ -262,7 +296,7 @@ class Chat:
             raise letters.not_begun("answer", error) from None
         self._current.session_id = answer.session_id
         self._bus.publish(SessionChanged(answer.session_id))
-        messages = build_messages(path if prefix else path[:-1], self._settings.system_prompt)
+        messages = build_messages(path if prefix else path[:-1], self._settings.system_prompt, brought)
         self._bus.publish(TurnStarted(answer.session_id, question.id, new.id, request_id, question.text, prefix))
         exchange = Exchange(answer.session_id, new.id, request_id, prefix, answer.provider if prefix else None)
         defer = None if prefix else self._queueing(store, exchange)

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from backend_client.bill import TOKENS_PER_IMAGE
 from backend_client.types import ChatMessage
 
 if TYPE_CHECKING:
     from local_store.types import Message
+    from sophia_core.attach.sending import Brought
 
 CHARS_PER_TOKEN = 3.0
 """Deliberately low, so that the estimate errs towards leaving room; the server's own count is the truth."""
 
 
-def build_messages(path: Sequence[Message], system_prompt: str) -> list[ChatMessage]:
-    """The branch as the wire wants it. Answers without any text are left out: models reject them."""
+def build_messages(
+    path: Sequence[Message], system_prompt: str, brought: Mapping[str, Brought] = MappingProxyType({})
+) -> list[ChatMessage]:
+    """The branch as the wire wants it, with what each message has attached. Answers without any text are left out:
+    models reject them."""
     system = [ChatMessage("system", system_prompt)] if system_prompt else []
-    said = [ChatMessage(m.role, m.text) for m in path if m.role in ("user", "assistant") and m.text.strip()]
-    return [*system, *said]
+    kept = [m for m in path if m.role in ("user", "assistant") and (m.text.strip() or m.id in brought)]
+    return [*system, *(_said(m, brought.get(m.id)) for m in kept)]
+
+
+def _said(message: Message, brought: Brought | None) -> ChatMessage:
+    if brought is None:
+        return ChatMessage(message.role, message.text)
+    text = "\n\n".join(filter(None, (brought.text, message.text)))
+    return ChatMessage(message.role, text, images=brought.images)
+
+
+def _weight(message: ChatMessage) -> int:
+    """About how many characters of the window it takes."""
+    return len(message.content) + 12 + int(CHARS_PER_TOKEN * TOKENS_PER_IMAGE) * len(message.images)
 
 
 def fit(
@@ -34,14 +52,14 @@ def fit(
         return kept, 0
     budget = max(context_window - reserve, context_window // 4) * CHARS_PER_TOKEN
     first = 1 if kept and kept[0].role == "system" else 0
-    total = sum(len(m.content) + 12 for m in kept)
+    total = sum(map(_weight, kept))
     dropped = 0
     while total > budget and len(kept) - first > keep:
-        total -= len(kept[first].content) + 12
+        total -= _weight(kept[first])
         del kept[first]
         dropped += 1
         if len(kept) - first > keep and kept[first].role == "assistant":
-            total -= len(kept[first].content) + 12
+            total -= _weight(kept[first])
             del kept[first]
             dropped += 1
     return kept, dropped

@@ -1,10 +1,9 @@
-"""Order among the conversations: pins, folders, tags and the archive, and taking the last of it back."""
+"""Order among the conversations: pins, folders, tags and the archive; each change can be taken back."""
 
 from __future__ import annotations
 
 import builtins
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local_store.errors import BadValue, NotFound
@@ -12,33 +11,22 @@ from sophia_core.commands import CommandError, command
 from sophia_core.events import Bus, SessionsChanged
 from sophia_core.sanitize import one_line
 from sophia_core.state import Current
+from sophia_core.undoing import Change, Undoing
 from sophia_core.vault import Vault
 
 if TYPE_CHECKING:
     from local_store import Group, Session, Store
 
-MOST_KEPT = 50
 SAID = 40
-Change = Callable[["Store"], Awaitable[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Undo:
-    """How one change is taken back, and what it is called."""
-
-    words: str
-    change: Change
+Write = Callable[["Store"], Awaitable[object]]
 
 
 class Organise:
     """The commands that say where a conversation stands in the list. Each names a session, or means the open one."""
 
-    def __init__(self, vault: Vault, bus: Bus, current: Current) -> None:
+    def __init__(self, vault: Vault, bus: Bus, current: Current, undoing: Undoing | None = None) -> None:
         self._vault, self._bus, self._current = vault, bus, current
-        self._undo: builtins.list[_Undo] = []
-
-    def _can_undo(self) -> str | None:
-        return None if self._undo else "there is nothing to take back"
+        self._undoing = undoing or Undoing()
 
     async def _get(self, session: str | None) -> tuple[Store, Session]:
         wanted = session or self._current.session_id
@@ -51,15 +39,18 @@ class Organise:
             hint = error.hint or "`sophia sessions` lists them."
             raise CommandError(f"There is no session {wanted!r}.", hint) from None
 
-    async def _do(self, store: Store, change: Change, undo: _Undo | None) -> None:
+    async def _do(self, store: Store, words: str, write: Write, back: Write) -> None:
         try:
-            await change(store)
+            await write(store)
         except BadValue as error:
             raise CommandError(f"That does not work: {error}.", error.hint) from None
         except NotFound:
             raise CommandError("The session is gone.", "`sophia sessions` lists those there are.") from None
-        if undo is not None:
-            self._undo = [*self._undo, undo][-MOST_KEPT:]
+        self._undoing.record(Change(words, lambda: self._again(back), lambda: self._again(write)))
+        self._bus.publish(SessionsChanged())
+
+    async def _again(self, write: Write) -> None:
+        await write(await self._vault.get())
         self._bus.publish(SessionsChanged())
 
     @command("session.pin", slash="pin")
@@ -77,8 +68,12 @@ class Organise:
         done = "is pinned" if pinned else "is no longer pinned"
         if found.pinned == pinned:
             return f"{_name(found)} {done}."
-        undo = _Undo(f"{_name(found)} {done}", lambda store: store.organising.pin(found.id, pinned=not pinned))
-        await self._do(store, lambda store: store.organising.pin(found.id, pinned=pinned), undo)
+        await self._do(
+            store,
+            f"{_name(found)} {done}",
+            lambda store: store.organising.pin(found.id, pinned=pinned),
+            lambda store: store.organising.pin(found.id, pinned=not pinned),
+        )
         return f"{_name(found)} {done}."
 
     @command("session.archive", slash="archive")
@@ -96,16 +91,24 @@ class Organise:
         done = "is archived" if archived else "is listed again"
         if found.archived == archived:
             return f"{_name(found)} {done}."
-        undo = _Undo(f"{_name(found)} {done}", lambda store: store.organising.archive(found.id, archived=not archived))
-        await self._do(store, lambda store: store.organising.archive(found.id, archived=archived), undo)
+        await self._do(
+            store,
+            f"{_name(found)} {done}",
+            lambda store: store.organising.archive(found.id, archived=archived),
+            lambda store: store.organising.archive(found.id, archived=not archived),
+        )
         return f"{_name(found)} {done}{'; /undo takes it back' if archived else ''}."
 
     @command("session.move", slash="move")
     async def move(self, folder: str = "", *, session: str | None = None) -> str:
         """Move a session to a folder, which is made if need be; without a name, out of its folder."""
         store, found = await self._get(session)
-        undo = _Undo(f"{_name(found)} was moved", lambda store: store.organising.move(found.id, found.folder))
-        await self._do(store, lambda store: store.organising.move(found.id, folder), undo)
+        await self._do(
+            store,
+            f"{_name(found)} was moved",
+            lambda store: store.organising.move(found.id, folder),
+            lambda store: store.organising.move(found.id, found.folder),
+        )
         now = (await store.sessions.get(found.id)).folder
         return f"{_name(found)} is in {now!r}." if now else f"{_name(found)} is in no folder."
 
@@ -114,8 +117,12 @@ class Organise:
         """Tag a session; several tags are set apart by blanks, or by commas where a tag holds blanks."""
         store, found = await self._get(session)
         names = _names(tags)
-        undo = _Undo(f"{_name(found)} was tagged", lambda store: _retag(store, found))
-        await self._do(store, lambda store: store.organising.tag(found.id, names), undo)
+        await self._do(
+            store,
+            f"{_name(found)} was tagged",
+            lambda store: store.organising.tag(found.id, names),
+            lambda store: _retag(store, found),
+        )
         return await self._tagged(store, found)
 
     @command("session.untag", slash="untag")
@@ -123,8 +130,12 @@ class Organise:
         """Take tags away from a session."""
         store, found = await self._get(session)
         names = _names(tags)
-        undo = _Undo(f"{_name(found)} lost tags", lambda store: _retag(store, found))
-        await self._do(store, lambda store: store.organising.untag(found.id, names), undo)
+        await self._do(
+            store,
+            f"{_name(found)} lost tags",
+            lambda store: store.organising.untag(found.id, names),
+            lambda store: _retag(store, found),
+        )
         return await self._tagged(store, found)
 
     async def _tagged(self, store: Store, session: Session) -> str:
@@ -140,14 +151,6 @@ class Organise:
     async def tags(self) -> builtins.list[Group]:
         """List the tags, and how many sessions have each."""
         return await (await self._vault.get()).organising.tags()
-
-    @command("session.undo", slash="undo", enabled=_can_undo)
-    async def undo(self) -> str:
-        """Take back the last pinning, archiving, moving or tagging."""
-        store = await self._vault.get()
-        last = self._undo.pop()
-        await self._do(store, last.change, None)
-        return f"Taken back: {last.words}."
 
 
 async def _retag(store: Store, before: Session) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from local_store.errors import NotFound
 from sophia_core.commands import CommandError, command
 from sophia_core.events import Bus, SessionChanged, SessionsChanged
+from sophia_core.sanitize import one_line
 from sophia_core.state import Current
+from sophia_core.undoing import Change, Undoing
 from sophia_core.vault import Vault
 
 if TYPE_CHECKING:
@@ -18,11 +20,9 @@ if TYPE_CHECKING:
 class Sessions:
     """The commands about conversations as a whole."""
 
-    def __init__(self, vault: Vault, bus: Bus, current: Current) -> None:
+    def __init__(self, vault: Vault, bus: Bus, current: Current, undoing: Undoing | None = None) -> None:
         self._vault, self._bus, self._current = vault, bus, current
-
-    def _has_one(self) -> str | None:
-        return None if self._current.session_id else "no session is open"
+        self._undoing = undoing or Undoing()
 
     async def _get(self, session: str | None) -> Session:
         wanted = session or self._current.session_id
@@ -78,11 +78,18 @@ class Sessions:
         store = await self._vault.get()
         return await store.sessions.list(limit, folder=folder, tag=tag, archived=archived)
 
-    @command("session.rename", slash="rename", enabled=_has_one)
-    async def rename(self, title: str) -> None:
-        """Give this session another title."""
-        session = await self._get(None)
-        await (await self._vault.get()).sessions.rename(session.id, title.strip() or session.title)
+    @command("session.rename", slash="rename")
+    async def rename(self, title: str, *, session: str | None = None) -> None:
+        """Give this session, or the one named, another title."""
+        found = await self._get(session)
+        name = title.strip() or found.title
+        await self._rename(found.id, name)
+        words = f"“{one_line(found.title, 40) or 'Untitled'}” was named “{one_line(name, 40)}”"
+        undo, redo = (lambda title=each: self._rename(found.id, title) for each in (found.title, name))
+        self._undoing.record(Change(words, undo, redo))
+
+    async def _rename(self, session_id: str, title: str) -> None:
+        await (await self._vault.get()).sessions.rename(session_id, title)
         self._bus.publish(SessionsChanged())
 
     @command("session.delete", dangerous=True)

@@ -32,6 +32,8 @@ ALL: Final = "all"
 WRITTEN_AT_ONCE: Final = 256 * 1024
 """Characters that are gathered before the file is written to."""
 NAME_CHARACTERS: Final = 60
+NO_FILE: Final = "No file was left."
+SO_FAR: Final = "What has come in stays; importing the same file again adds the rest, and nothing twice."
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,9 @@ class Exchange:
         chosen = format_of(format, to)
         store = await self._vault.get()
         name = "sophia-sessions" if session == ALL else file_name(await _title(store, ids), ids[0])
-        done = await _typed(self.export_to(typed_path(to or f"{name}.{chosen}"), ids, chosen))
+        path = typed_path(to or f"{name}.{chosen}")
+        work = self._vault.work.run("The export", lambda tell: self.export_to(path, ids, chosen, tell), stopped=NO_FILE)
+        done = await _typed(work)
         said = f"Exported {done.sessions:,} session{'s' if done.sessions != 1 else ''} to {done.path}"
         return f"{said}\n{done.left_out}" if done.left_out else said
 
@@ -168,7 +172,13 @@ class Exchange:
         """Import conversations of ChatGPT, Claude, Open WebUI, llm, oterm or SOPHIA from a file."""
         from sophia_core.exchange.report import told
 
-        return "\n".join(told(await _typed(self.bring_in(typed_path(file), source, dry_run=dry_run))))
+        path = typed_path(file)
+        work = self._vault.work.run(
+            "The import",
+            lambda tell: self.bring_in(path, source, dry_run=dry_run, progress=tell),
+            stopped=SO_FAR,
+        )
+        return "\n".join(told(await _typed(work)))
 
 
 def format_of(format: Format | None, to: str | None) -> Format:

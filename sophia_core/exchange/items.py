@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -15,6 +16,9 @@ from typing import Any, Final
 
 LONGEST_ITEM: Final = 256 * 1024 * 1024
 """Bytes of one conversation."""
+MOST_VALUES: Final = 10_000_000
+"""Commas and opening brackets of one conversation: a list of nothing but empty lists takes twenty times its bytes in
+memory."""
 DEEPEST: Final = 200
 """Levels of brackets; real files have about ten."""
 LISTS: Final = frozenset({"sessions", "conversations", "chats", "data"})
@@ -137,6 +141,8 @@ class Items:
 
 def _decoded(raw: bytes, number: int) -> Item | BadItem:
     mended = False
+    if len(raw) > MOST_VALUES and sum(map(raw.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        return BadItem(number, f"it has more than {MOST_VALUES:,} values")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -154,11 +160,13 @@ def _all_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) == len(pairs):
         return found
     found = {}
+    told: Counter[str] = Counter()
     for name, value in pairs:
-        fresh, number = name, 1
+        fresh = name
         while fresh in found:
-            number += 1
-            fresh = f"{name} ({number})"
+            # Counted on from where the last one of that name was: a file may hold a million.
+            told[name] += 1
+            fresh = f"{name} ({told[name] + 1})"
         found[fresh] = value
     return found
 

@@ -68,6 +68,8 @@ class Reading:
     def _found(self) -> Iterator[Conversation | Skipped]:
         from local_store import foreign
 
+        if self.path.exists() and not self.path.is_file():
+            raise BadFile(f"{str(self.path)!r} cannot be read: it is no file")
         if self.kind in ("llm", "oterm") or foreign.is_sqlite(self.path):
             yield from self._database()
             return

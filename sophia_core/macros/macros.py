@@ -16,7 +16,7 @@ from sophia_core.commands import Command, Declaration, Param, Registry, command
 from sophia_core.events import Bus, MacrosChanged
 from sophia_core.logs import new_request_id
 from sophia_core.macros.language import Macro, Parameter
-from sophia_core.macros.library import Library
+from sophia_core.macros.library import Library, Shelf
 from sophia_core.macros.recording import Recording, macro_text
 from sophia_core.macros.running import Around, Guard, MacroError, MacroResult, NobodyThere, Run
 from sophia_core.macros.shell import clean_environment
@@ -64,6 +64,8 @@ class Macros:
         self.recording: Recording | None = None
         self.running: asyncio.Task[Any] | None = None
         self._commands: dict[str, Command] = {}
+        self._shelf: Shelf | None = None
+        """What the commands were made from; another object as soon as a file is another."""
 
     def _idle(self) -> str | None:
         return "a macro is running" if self.running else None
@@ -81,6 +83,9 @@ class Macros:
         """Read the folders, and let the registry have a command for every macro. Returns what is wrong."""
         shelf = await asyncio.to_thread(self._library.look)
         problems = [str(each) for each in shelf.problems]
+        if shelf is self._shelf:
+            return problems
+        self._shelf = shelf
         before = {name: each.spec for name, each in self._commands.items()}
         for each in self._commands.values():
             self._registry.remove(each.name)
@@ -218,6 +223,22 @@ class Macros:
         if self.running is not None:
             self.running.cancel()
 
+    async def text_of(self, name: str) -> tuple[str, str]:
+        """Return the text of a macro and where it lies (its path); both are empty when there is none."""
+        macro = (await asyncio.to_thread(self._library.look)).macros.get(name)
+        if macro is None or macro.path is None:
+            return "", ""
+        return await asyncio.to_thread(macro.path.read_text, "utf-8", "replace"), str(macro.path)
+
+    async def save(self, name: str, text: str) -> Path:
+        """Write a macro of the person's own, in place of one they had. Raises MacroError."""
+        try:
+            path = await asyncio.to_thread(self._library.keep, name, text, replace=True)
+        except (ValueError, OSError) as error:
+            raise MacroError(f"It cannot be kept: {error}") from None
+        await self.refresh()
+        return path
+
     @command("macro.check")
     async def check(self) -> builtins.list[str]:
         """Say what is wrong with macro files, with the place and what to do."""
@@ -292,7 +313,7 @@ def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
 
 def _param(each: Parameter) -> Param:
     kind = "|".join(each.choices) if each.kind == "choice" else {"number": "float", "yes": "bool"}.get(each.kind, "str")
-    return Param(each.name, kind, required=each.default is None, default=each.default)
+    return Param(each.name, kind, required=each.default is None, default=each.default, kind=each.kind)
 
 
 def _type(each: Parameter) -> Any:

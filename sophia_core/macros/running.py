@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Protocol
 from local_store.errors import StoreError
 from sophia_core.cmdline import BadLine
 from sophia_core.commands import CommandError, NeedsConfirmation, Registry, bind_words
-from sophia_core.events import Bus, MacroFinished, MacroStarted, MacroStepped, TurnFinished
+from sophia_core.events import Bus, MacroFinished, MacroStarted, MacroStepped, ProgramRan, TurnFinished
 from sophia_core.macros.language import Macro, Parameter, Step, unfit
 from sophia_core.macros.shell import Output, ShellError, run_program
 from sophia_core.macros.templates import Template, fill_line
@@ -254,10 +254,14 @@ class Run:
         argv = [word.fill(values) for word in step.words]
         if not await self._around.guard.may_run(macro, argv, f"{macro.digest}/{number}"):
             raise MacroError(f"{argv[0]!r} was not allowed to run.", "Allow it in the app, or with --allow-programs.")
+        code: int | None = None
         try:
             output = await run_program(argv, self._around.folder, self._around.env)
+            code = output.code
         except ShellError as error:
             raise MacroError(f"{error}.") from None
+        finally:
+            self._around.bus.publish(ProgramRan(self._id, macro.name, argv[0], code))
         return _checked(argv[0], output)
 
     async def _call(self, step: Step, values: Mapping[str, str]) -> str:

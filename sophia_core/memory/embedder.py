@@ -11,7 +11,7 @@ import sys
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,7 @@ class Embedder:
         self._installed, self._clock = installed, clock
         self._child: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[tuple[Head, bytes]]] = {}
         self._numbers = itertools.count(1)
         self._starting = asyncio.Lock()
@@ -96,10 +97,11 @@ class Embedder:
             head, body = await self._ask(request, seconds=None)
         size = CODE_BYTES + VECTOR_BYTES
         made = [body[at : at + size] for at in range(0, len(body), size)]
-        return [
-            Stretch(begin, end, each[:CODE_BYTES], each[CODE_BYTES:])
-            for (begin, end), each in zip(head["spans"], made, strict=True)
-        ]
+        with _sensible():
+            return [
+                Stretch(int(begin), int(end), each[:CODE_BYTES], each[CODE_BYTES:])
+                for (begin, end), each in zip(head["spans"], made, strict=True)
+            ]
 
     async def near(self, question: str, limit: int) -> list[int]:
         """Return the numbers of the codes nearest to a question's, nearest first."""
@@ -111,12 +113,14 @@ class Embedder:
         """Return how near each vector is to a question, 1 at most."""
         self._used_at = self._clock()
         _, body = await self._ask({"do": "score", "text": question}, b"".join(vectors))
-        return array("f", body).tolist()
+        with _sensible():
+            return array("f", body).tolist()
 
     async def add(self, seqs: str, codes: bytes) -> int:
         """Have codes held in memory; return how many there are now."""
         head, _ = await self._ask({"do": "add", "seqs": seqs}, codes)
-        return int(head["count"])
+        with _sensible():
+            return int(head["count"])
 
     async def pace(self, percent: int) -> None:
         """Set the share of one core that `look` may take; 0 lets it wait."""
@@ -148,13 +152,14 @@ class Embedder:
         try:
             self._child = child = await _spawn()
             assert child.stdout is not None  # noqa: S101 - it was asked for
+            self._listening = asyncio.create_task(self._listen(child), name="memory-words")
             async with asyncio.timeout(LOAD_SECONDS):
                 head, _ = await _receive(child.stdout)
             if not head.get("ready"):
                 raise BadFrame("it did not say that it is ready")
         except (OSError, EOFError, BadFrame, TimeoutError) as error:
             self._crashes.append(self._clock())
-            await self._hear_last_words(self._child)
+            await self._hear_last_words()
             await self._end()
             raise NoMeaning(f"What computes vectors did not start: {self._last_words(error)}", AGAIN_HINT) from error
         except BaseException:
@@ -164,11 +169,15 @@ class Embedder:
         self._reading = asyncio.create_task(self._read(child, child.stdout), name="memory-answers")
         await self._send({"do": "pace", "percent": self._percent})
 
-    async def _hear_last_words(self, child: asyncio.subprocess.Process | None) -> None:
-        if child is not None and child.stderr is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GRACE_SECONDS):
-                    self._tail = (await child.stderr.read())[-TAIL:]
+    async def _listen(self, child: asyncio.subprocess.Process) -> None:
+        """Keep the last words of the process; one that nobody listens to would stop where its pipe is full."""
+        self._tail = b""
+        while child.stderr is not None and (said := await child.stderr.read(TAIL)):
+            self._tail = (self._tail + said)[-TAIL:]
+
+    async def _hear_last_words(self) -> None:
+        if self._listening is not None:
+            await asyncio.wait([self._listening], timeout=GRACE_SECONDS)
 
     def _last_words(self, error: BaseException) -> str:
         said = self._tail.decode("utf-8", "replace").strip().rpartition("\n")[2]
@@ -224,7 +233,7 @@ class Embedder:
                 self._crashes.append(self._clock())
                 with contextlib.suppress(ProcessLookupError):
                     child.kill()
-                await self._hear_last_words(child)
+                await self._hear_last_words()
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_exception((Gone if by_itself else NoMeaning)(ENDED, AGAIN_HINT))
@@ -241,8 +250,18 @@ class Embedder:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
             await child.wait()
-        if self._reading is not None:
-            await asyncio.wait([self._reading])
+        for task in (self._reading, self._listening):
+            if task is not None:
+                await asyncio.wait([task])
+
+
+@contextlib.contextmanager
+def _sensible() -> Iterator[None]:
+    """What the process answers is not believed either. Raises NoMeaning."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise NoMeaning("What computes vectors answers what makes no sense.", AGAIN_HINT) from error
 
 
 async def _spawn() -> asyncio.subprocess.Process:

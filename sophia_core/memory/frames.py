@@ -25,10 +25,12 @@ def parse_head(line: bytes) -> tuple[Head, int]:
     try:
         head = json.loads(line)
         length = head["bytes"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadFrame(f"{type(error).__name__}: {error}") from None
     if not isinstance(head, dict) or not isinstance(length, int) or not 0 <= length <= LONGEST_BODY:
         raise BadFrame("it has no fitting length")
+    if not isinstance(head.get("id", 0), int):
+        raise BadFrame("its number is none")
     return head, length
 
 

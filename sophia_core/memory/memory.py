@@ -227,7 +227,11 @@ class Memory:
                     await store.vectors.look_again(MODEL)
                 if self._task is None:
                     await self._embedder.pace(FULL_PACE)
-                coverage = await index_all(store, self._embedder, self.on_progress)
+                coverage = await self._vault.work.run(
+                    "Reading the messages",
+                    lambda tell: index_all(store, self._embedder, self.on_progress or tell),
+                    stopped="What was read stays; the rest is read in the background.",
+                )
         except NoMeaning as error:
             raise CommandError(str(error), error.hint) from None
         return f"All {coverage.total:,} messages can be found by what they mean."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,15 +21,20 @@ from sophia_core.events import (
     ReasoningDelta,
     SessionChanged,
     TextDelta,
+    TourEnded,
+    TourStepped,
     TurnFinished,
     TurnStarted,
 )
 from sophia_core.sanitize import one_line, sanitize
-from sophia_tui.footers import entry_of, footer_of_turn
+from sophia_tui.footers import asides_of, entry_of, footer_of_turn
 from sophia_tui.listing import listing
 from sophia_tui.screens.welcome import Welcome
+from sophia_tui.terminal import takes_links
 from sophia_tui.transcript import Entry, Transcript
 from sophia_tui.turns import TurnView
+from sophia_tui.widgets.attachments import Attachments
+from sophia_tui.widgets.coach import Coach
 from sophia_tui.widgets.prompt import Prompt
 from sophia_tui.widgets.sessions import SessionList
 from sophia_tui.widgets.standing import Standing
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
 SIDEBAR_FROM_COLUMNS = 100
 SIDEBAR, WIDEST_SIDEBAR = 30, 44
 """Columns of the list of sessions: a fifth of the screen between these."""
+TRIMMED = "what is above is not sent · /untrim"
 BESIDE_TEXT = 6
 """Cells beside the lines of a list: margins, scroll bar and indentation."""
 
@@ -56,8 +63,10 @@ class ChatPane(Horizontal):
     sessions = query_one("#sessions", SessionList)
     transcript = query_one("#transcript", Transcript)
     prompt = query_one("#prompt", Prompt)
+    attachments = query_one("#attachments", Attachments)
     standing = query_one("#standing", Standing)
     welcome = query_one("#welcome", Welcome)
+    coach = query_one("#coach", Coach)
 
     def __init__(
         self, *, sidebar: bool, fps: int, keys: Sequence[tuple[str, str]] = (), ascii_only: bool = False
@@ -73,13 +82,17 @@ class ChatPane(Horizontal):
         self.asked_again: str | None = None
         """The edited question as it was sent."""
         self._before_editing = ""
+        self.sent_from: str | None = None
+        """The first message that models are sent; None: all are."""
 
     def compose(self) -> ComposeResult:
         yield SessionList(id="sessions", ascii_only=self._ascii_only)
         with Vertical(id="conversation"):
             yield Welcome(self._keys, id="welcome")
-            yield Transcript(id="transcript", fps=self._fps, ascii_only=self._ascii_only)
+            yield Transcript(id="transcript", fps=self._fps, ascii_only=self._ascii_only, links=takes_links(os.environ))
             yield Standing(id="standing")
+            yield Coach(id="coach")
+            yield Attachments(id="attachments", ascii_only=self._ascii_only)
             yield Prompt(id="prompt")
 
     def on_mount(self) -> None:
@@ -124,6 +137,10 @@ class ChatPane(Horizontal):
                 self.turns.finished(event)
             case EmbeddedProgressed():
                 self._model_progressed(event)
+            case TourStepped():
+                self.coach.tell(event.lesson, event.number, event.steps, event.text)
+            case TourEnded():
+                self.coach.rest()
             case SessionChanged():
                 if event.session_id != self.session_id:
                     self.give_up_editing()
@@ -175,6 +192,8 @@ class ChatPane(Horizontal):
                 entries.append(live.entry(branch))
                 continue
             entry = entry_of(message, branch, sanitize(message.text), sanitize(message.reasoning))
+            if message.id == self.sent_from:
+                entry = replace(entry, above=TRIMMED)
             if last and message.id == last.answer_id and message.status == "streaming":
                 entry = replace(
                     entry, text=sanitize(last.text), status=last.status, footer=footer_of_turn(last, last.status)
@@ -187,6 +206,8 @@ class ChatPane(Horizontal):
         live, known = self.turns.live, {entry.id: entry for entry in self.transcript.entries}
         for message, branch in shown:
             before = known.get(message.id)
+            if before is not None and message.parts:
+                self.transcript.put_asides(message.id, asides_of(message.parts))
             if before is None or message.role != "assistant" or (live and message.id == live.started.answer_id):
                 continue
             now = entry_of(message, branch, before.text, before.reasoning)
@@ -271,6 +292,11 @@ class ChatPane(Horizontal):
     @on(Transcript.CopyRequested)
     def _block_copied(self, event: Transcript.CopyRequested) -> None:
         self.post_message(self.CopyRequested(event.text, event.what))
+
+    @on(Transcript.LinkClicked)
+    def _link_clicked(self, event: Transcript.LinkClicked) -> None:
+        """The terminal itself opens links; a plain click copies the address: nothing is opened behind one's back."""
+        self.post_message(self.CopyRequested(event.url, "address of the link"))
 
     @on(Transcript.EditRequested)
     def _edit_asked(self, event: Transcript.EditRequested) -> None:

@@ -151,8 +151,11 @@ class Dialog(ModalScreen[Result]):
         yield from ()
 
     def on_mount(self) -> None:
-        """Follows the app where the locale has no line-drawing characters."""
+        """Follows the app where the locale has no line-drawing characters, or nothing may blink."""
         self.set_class(self.app.has_class("-ascii"), "-ascii")
+        if self.app.has_class("-still"):
+            for field in self.query(Input):
+                field.cursor_blink = False
 
     def action_leave(self) -> None:
         """Leaves without an answer."""

@@ -77,6 +77,9 @@ class Finder(Dialog[Result]):
         """Acts on Enter or a click on a row."""
         raise NotImplementedError
 
+    def accept(self, typed: str) -> None:
+        """Acts on Enter where the cursor is on no row: nothing, but for those who take what was typed."""
+
     def rest(self, index: int | None) -> None:
         """Hears on which row the cursor rests; None when there is none."""
 
@@ -115,6 +118,8 @@ class Finder(Dialog[Result]):
         index = self.query_one(Rows).highlighted
         if index is not None:
             self.choose(index)
+        else:
+            self.accept(event.value)
 
     @on(OptionList.OptionSelected)
     def clicked(self, event: OptionList.OptionSelected) -> None:

@@ -138,7 +138,8 @@ def _columns(groups: Mapping[str, Sequence[HelpRow]]) -> Table:
     for number, (title, rows) in enumerate(groups.items()):
         if number:
             table.add_row()
-        table.add_row("", Text(title, "bold underline"))
+        heading = Text(title, "bold underline")
+        table.add_row("", heading) if any(row.left for row in rows) else table.add_row("", "", heading)
         for row in rows:
             table.add_row(Text(row.left, "bold"), Text(row.middle, "bold"), Text(row.text))
     return table

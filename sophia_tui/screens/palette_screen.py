@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from textual.app import ComposeResult
@@ -13,15 +12,13 @@ from sophia_tui.palette import Entry, PaletteChoice, Row, find, session_entries
 from sophia_tui.screens.dialog import Line
 from sophia_tui.screens.finder import SHOWN, Finder, fit
 
-LoadSessions = Callable[[], Awaitable[Sequence[tuple[str, str]]]]
+FindSessions = Callable[[str], Awaitable[Sequence[tuple[str, str]]]]
 NAME_WIDTH = 22
-AT_ONCE = 200
-"""Sessions made into rows before keys are looked at again."""
 
 
 class PaletteScreen(Finder[PaletteChoice]):
-    """What was chosen, None when the person left. `load_sessions` gives (id, title), newest first; it is awaited in a
-    worker, so commands can be chosen before it is done."""
+    """What was chosen, None when the person left. `find_sessions` gives (id, title) for what is typed, the best or
+    newest first; it is awaited in a worker, so commands can be chosen before it is done."""
 
     DEFAULT_CSS = """
     PaletteScreen {
@@ -36,38 +33,36 @@ class PaletteScreen(Finder[PaletteChoice]):
 
     AROUND = (9, 2)
 
-    def __init__(self, commands: Sequence[Entry], load_sessions: LoadSessions | None = None) -> None:
+    def __init__(self, commands: Sequence[Entry], find_sessions: FindSessions | None = None) -> None:
         super().__init__()
-        self._commands, self._load = commands, load_sessions
+        self._commands, self._find_sessions = commands, find_sessions
         self._sessions: list[Entry] = []
         self._found: list[Row] = []
-        self._loading: Worker[list[Entry]] | None = None
+        self._typed: str | None = None
+        """What sessions were last looked for with, and below, what the last answer was to."""
+        self._answered: str | None = None
+        self._looking: Worker[list[Entry]] | None = None
 
     def compose_box(self) -> ComposeResult:
         yield from self.compose_finder("Type a command, what it does, or a session's title")
         yield Line(" ", id="about")
 
-    def on_mount(self) -> None:
-        super().on_mount()
-        self.show_rows()
-        if self._load is not None:
-            self._loading = self.run_worker(self._load_sessions(self._load), exit_on_error=False)
+    def _look(self, query: str) -> None:
+        if self._find_sessions is not None and query != self._typed:
+            self._typed = query
+            work = self._sessions_for(self._find_sessions, query)
+            self._looking = self.run_worker(work, group="look", exclusive=True, exit_on_error=False)
 
     @staticmethod
-    async def _load_sessions(load: LoadSessions) -> list[Entry]:
-        sessions = await load()
-        entries: list[Entry] = []
-        for start in range(0, len(sessions), AT_ONCE):
-            entries += session_entries(sessions[start : start + AT_ONCE])
-            await asyncio.sleep(0)
-        return entries
+    async def _sessions_for(find_sessions: FindSessions, query: str) -> list[Entry]:
+        return session_entries(await find_sessions(query))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Lists the sessions once they are there; without them the palette still has its commands."""
-        if event.worker is not self._loading:
+        if event.worker is not self._looking:
             return
         if event.state is WorkerState.SUCCESS:
-            self._sessions = event.worker.result or []
+            self._sessions, self._answered = event.worker.result or [], self._typed
             self.refit()
         elif event.state is WorkerState.ERROR:
             self._about("Sessions cannot be listed now; commands can.")
@@ -76,7 +71,8 @@ class PaletteScreen(Finder[PaletteChoice]):
         return len(self._commands) + len(self._sessions)
 
     def find(self, query: str) -> int:
-        self._found = find(query, self._commands, self._sessions, SHOWN)
+        self._look(query)
+        self._found = find(query, self._commands, self._sessions, SHOWN, answered=self._answered == query)
         return len(self._found)
 
     def row(self, index: int, width: int) -> Content:

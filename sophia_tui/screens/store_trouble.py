@@ -10,15 +10,16 @@ from textual.widgets import Button
 
 from sophia_tui.screens.dialog import Choice, Choices, Dialog, Line
 
-Decision = Literal["retry", "unsaved", "quit"]
+Decision = Literal["retry", "salvage", "unsaved", "quit"]
 
 
 class StoreTrouble(Dialog[Decision]):
     """What to do now; Esc quits, which changes nothing on disk."""
 
-    def __init__(self, what: str, path: str = "", hint: str = "") -> None:
+    def __init__(self, what: str, path: str = "", hint: str = "", *, salvage: bool = False) -> None:
+        """`salvage`: the files are damaged, and a new store can be made from what can be read."""
         super().__init__()
-        self.what, self.path, self.hint = what, path, hint
+        self.what, self.path, self.hint, self.salvage = what, path, hint, salvage
 
     def compose_box(self) -> ComposeResult:
         yield Line("Your sessions cannot be opened", classes="title")
@@ -32,6 +33,8 @@ class StoreTrouble(Dialog[Decision]):
         yield Line("Nothing was changed. Without saving, everything said is forgotten at the end.", classes="text note")
         with Choices():
             yield Choice("Try again", "retry", "primary")
+            if self.salvage:
+                yield Choice("Salvage", "salvage")
             yield Choice("Continue without saving", "unsaved")
             yield Choice("Quit", "quit")
         yield Line("Enter chooses, arrows move, Esc quits", classes="keys")
@@ -44,6 +47,11 @@ class StoreTrouble(Dialog[Decision]):
     def retry(self) -> None:
         """Leaves to open it again."""
         self.dismiss("retry")
+
+    @on(Button.Pressed, "#salvage")
+    def go_salvage(self) -> None:
+        """Leaves to make a new store from what can be read of this one, which is kept aside."""
+        self.dismiss("salvage")
 
     @on(Button.Pressed, "#unsaved")
     def go_unsaved(self) -> None:

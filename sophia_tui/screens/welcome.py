@@ -18,10 +18,15 @@ from sophia_tui.screens.dialog import Choice, Line
 WHAT = "A workstation for talking to language models. Everything said is kept encrypted on this machine."
 SAMPLES = (
     "Write a Python function that reverses a list",
-    "Explain the regular expression ^\\d{4}-\\d{2}$",
     "Find the ten largest files with a shell command",
-    "How does a process differ from a thread?",
+    "/tour",
+    "/connect",
 )
+WORDS = {
+    "/tour": "learn by doing: chatting, macros, searching",
+    "/connect": "use a server: vLLM, llama.cpp, Ollama, or an address",
+}
+"""What the sample commands are for."""
 
 
 class Welcome(Vertical):
@@ -83,7 +88,8 @@ class Welcome(Vertical):
             yield Line(self._model, id="model")
             yield Line("Type below, or take one of these: Shift+Tab, then Enter or its number", id="try")
             for number, sample in enumerate(self._samples, 1):
-                yield Choice(f"{number}  {sample}", f"sample-{number}")
+                about = f"  {WORDS[sample]}" if sample in WORDS else ""
+                yield Choice(f"{number}  {sample}{about}", f"sample-{number}")
             yield Line("   ".join(f"{key} {what}" for key, what in self._keys), id="keys")
 
     def say_model(self, text: str, fraction: float | None = None) -> None:

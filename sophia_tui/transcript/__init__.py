@@ -1,7 +1,7 @@
 """The conversation as one line-rendered widget: entries in, messages out."""
 
 from .calm import calm_collector
-from .entry import Entry, Role
+from .entry import Aside, Entry, Role
 from .widget import Transcript
 
-__all__ = ["Entry", "Role", "Transcript", "calm_collector"]
+__all__ = ["Aside", "Entry", "Role", "Transcript", "calm_collector"]

@@ -5,8 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-TROUBLED = frozenset({"interrupted", "cancelled", "failed", "partial", "dead"})
+TROUBLED = frozenset({"interrupted", "cancelled", "failed", "partial", "dead", "damaged"})
 Role = Literal["user", "assistant", "notice"]
+
+
+AsideKind = Literal["tool_call", "tool_result", "image", "file"]
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Something that belongs to a message beside its text, on a row that unfolds."""
+
+    kind: AsideKind
+    name: str = ""
+    text: str = ""
+    """The arguments of a call, its result, or what a file says; unfolded on demand."""
+    status: str = "complete"
+    """``waiting``, ``running``, ``complete``, ``failed`` or ``refused``."""
+    size: int | None = None
+    """Bytes, of a file."""
+    media_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +43,10 @@ class Entry:
     """One dim line under the text."""
     branch: tuple[int, int] | None = None
     """Position (from 1) and number of sibling answers."""
+    asides: tuple[Aside, ...] = ()
+    """Calls of tools, their results, images and files."""
+    above: str = ""
+    """A mark over it: what is above is not like what is below."""
 
     @property
     def attention(self) -> bool:

@@ -8,7 +8,8 @@ from itertools import accumulate
 
 from .entry import Entry
 from .ink import BLANK, Line
-from .view import EntryView, Part, Sheet
+from .parts import Part, Sheet
+from .view import EntryView
 
 
 class Flow:

@@ -22,9 +22,11 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Toggle:
-    """A click here opens or closes the reasoning of this entry."""
+    """A click here opens or closes something of this entry."""
 
     entry_id: str
+    what: str = ""
+    """Which aside or figure; empty: the reasoning."""
 
 
 Action = Copy | Toggle

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from .flow import Flow
 from .ink import BLANK, TEXT, Glyphs, Ink, Line, Run
 from .palette import Palette
-from .view import Part
+from .parts import Part
 
 KEPT = 600
 """Painted strips that are kept."""

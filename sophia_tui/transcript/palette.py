@@ -46,6 +46,13 @@ Transcript {
     & > .transcript--code-type { color: $text-warning; background: $surface; }
     & > .transcript--code-string { color: $text-success; background: $surface; }
     & > .transcript--code-number { color: $text-secondary; background: $surface; }
+    & > .transcript--code-added { color: $text-success; background: $success-muted; }
+    & > .transcript--code-removed { color: $text-error; background: $error-muted; }
+    & > .transcript--code-hunk { color: $text-primary; background: $surface; }
+    & > .transcript--figure { color: $foreground; background: $surface; }
+    & > .transcript--math { color: $text-secondary; }
+    & > .transcript--aside { color: $text-muted; }
+    & > .transcript--trimmed { color: $text-warning; }
     & > .transcript--code-error { color: $text-error; background: $surface; }
 }
 """
@@ -63,8 +70,11 @@ class Palette:
         component: Callable[[str], Style],
         filters: Sequence[LineFilter] = (),
         background: Color = TRANSPARENT,
+        *,
+        links: bool = True,
     ) -> None:
-        """`filters` are the app's own, for example for terminals without colours."""
+        """`filters` are the app's own, for example for terminals without colours; `links`: the terminal takes them."""
+        self._links = links
         self.base = base
         self.filters = list(filters)
         self._background = background
@@ -91,7 +101,7 @@ class Palette:
                 underline=True if marks & UNDERLINE else None,
                 dim=True if marks & DIM else None,
             )
-        if ink.link and safe_link(ink.link):
+        if self._links and ink.link and safe_link(ink.link):
             style += Style(link=ink.link)
         return style
 

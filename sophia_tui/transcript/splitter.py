@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from .dialect import with_math
 from .fence import LONG_LINE, Fence, open_fence
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ _CERTAIN = re.compile(r"^ {0,3}(?:[^\W\d_]|[\"'(|]|[-+] +[^\s\-+]|\* +[^\s*]|\d{
 
 @cache
 def parser(*, tables: bool = True) -> MarkdownIt:
-    """The Markdown parser: CommonMark with tables and strikethrough, HTML shown as text."""
+    """The Markdown parser: CommonMark with tables, strikethrough and formulas, HTML shown as text."""
     from markdown_it import MarkdownIt
 
     rules = ["table", "strikethrough"] if tables else ["strikethrough"]
-    return MarkdownIt("commonmark", {"html": False, "maxNesting": NESTING}).enable(rules)
+    return with_math(MarkdownIt("commonmark", {"html": False, "maxNesting": NESTING}).enable(rules))
 
 
 def block_tokens(source: str, env: dict[str, Any]) -> list[Token]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 
 from .code import CODE, Lexers
+from .diff import ink_of, is_diff
 from .fence import Fence
 from .ink import BLANK, BOLD, ITALIC, TEXT, UNDERLINE, Copy, Glyphs, Ink, Line, Run
-from .inline import inline_runs
+from .inline import EVERYTHING, Takes, inline_runs
+from .math import display
 from .splitter import NESTING, Block, block_tokens, copied
 from .table import Table, column_widths, table_lines
 from .wrap import fit, hard_cuts, slice_runs, wrap
@@ -40,7 +42,8 @@ class _Lead:
 class Typesetter:
     """Lays out blocks at one width. Keeps nothing but the widths of tables that go on."""
 
-    def __init__(self, width: int, glyphs: Glyphs, lexers: Lexers) -> None:
+    def __init__(self, width: int, glyphs: Glyphs, lexers: Lexers, takes: Takes = EVERYTHING) -> None:
+        self.takes = takes
         self.width = max(1, width)
         self.glyphs = glyphs
         self.lexers = lexers
@@ -67,11 +70,21 @@ class Typesetter:
     def fence(self, fence: Fence) -> list[Line]:
         """A code block: its label, then its lines."""
         lines = [self.code_label(fence.language, Copy(fence.source, "code"))]
-        for text in fence.lines:
-            lines.extend(self.code_line(text, self.lexers.line(fence.language, text)))
+        for number in range(len(fence.lines)):
+            lines.extend(self.coloured(fence.language, fence.lines, number))
         if fence.partial:
             lines.extend(self.code_line(fence.partial, ((fence.partial, CODE),)))
         return lines
+
+    def coloured(
+        self, language: str, lines: Sequence[str], number: int, runs: Sequence[Run] | None = None, width: int = 0
+    ) -> list[Line]:
+        """Rows of one of the lines of a code block; `runs` where it was looked at as a whole."""
+        text = lines[number]
+        if is_diff(language, lines):
+            ink = ink_of(text) or CODE
+            return self.code_line(text, ((text, ink),) if text else (), width, ink)
+        return self.code_line(text, self.lexers.line(language, text) if runs is None else runs, width)
 
     def code_label(self, language: str, action: Copy | None, width: int = 0) -> Line:
         """The row above a code block: its language, and the word that copies it."""
@@ -88,18 +101,18 @@ class Typesetter:
         )
         return Line(runs, fill=label, lead=sum(len(text) for text, _ in runs), joiner="")
 
-    def code_line(self, text: str, runs: Sequence[Run], width: int = 0) -> list[Line]:
+    def code_line(self, text: str, runs: Sequence[Run], width: int = 0, fill: Ink = CODE) -> list[Line]:
         """Rows of one line of code."""
         width = width or self.width
         margin = 1 if width > 2 else 0
-        lead: tuple[Run, ...] = ((" ", CODE),) if margin else ()
+        lead: tuple[Run, ...] = ((" ", fill._replace(marks=0)),) if margin else ()
         if "\t" in text:
             runs = _untabbed(runs)
         shown = "".join([piece for piece, _ in runs])
         if len(shown) <= width - margin and shown.isascii():
-            return [Line((*lead, *runs), fill=CODE, lead=margin, source=text)]
+            return [Line((*lead, *runs), fill=fill, lead=margin, source=text)]
         lines = [
-            Line((*lead, *slice_runs(runs, start, end)), fill=CODE, lead=margin, joiner="")
+            Line((*lead, *slice_runs(runs, start, end)), fill=fill, lead=margin, joiner="")
             for start, end, _ in hard_cuts(shown, width - margin)
         ]
         lines[-1].joiner = "\n"
@@ -110,7 +123,7 @@ class Typesetter:
     def _more_rows(self, block: Block, env: dict[str, Any]) -> list[Line]:
         head, widths = self._table_head(block.spec, env)
         header = "\n".join(block.spec.split("\n")[:2]) + "\n"
-        table = parse_table(block.tokens or block_tokens(header + block.source, copied(env)), env)
+        table = parse_table(block.tokens or block_tokens(header + block.source, copied(env)), env, self.takes)
         if table is None:
             return self.plain(block.source, TEXT)
         table.header = head.header
@@ -119,7 +132,7 @@ class Typesetter:
     def _table_head(self, spec: str, env: dict[str, Any]) -> tuple[Table, list[int] | None]:
         found = self._columns.get(spec)
         if found is None:
-            table = parse_table(block_tokens(spec, copied(env)), env) or Table([], [], [])
+            table = parse_table(block_tokens(spec, copied(env)), env, self.takes) or Table([], [], [])
             found = self._columns[spec] = (table, column_widths(table, self.width))
         return found
 
@@ -139,7 +152,7 @@ def _untabbed(runs: Sequence[Run]) -> list[Run]:
     return found
 
 
-def parse_table(tokens: Sequence[Token], env: dict[str, Any]) -> Table | None:
+def parse_table(tokens: Sequence[Token], env: dict[str, Any], takes: Takes = EVERYTHING) -> Table | None:
     """The first table among the tokens."""
     table = Table([], [], [])
     row: list[list[Run]] = table.header
@@ -153,7 +166,7 @@ def parse_table(tokens: Sequence[Token], env: dict[str, Any]) -> Table | None:
         elif token.type == "th_open":
             table.align.append(str(token.attrGet("style") or "").rpartition(":")[2])
         elif token.type == "inline" and seen:
-            runs = inline_runs(token.content, TEXT, env)
+            runs = inline_runs(token.content, TEXT, env, takes)
             row.append([run for rows in runs for run in rows])
         elif token.type == "table_close":
             break
@@ -230,6 +243,8 @@ class _Page:
                 self.row(((self.glyphs.rule * self.room, Ink("rule")),))
             case "table_open":
                 self.table([token, *inner])
+            case "math_block":
+                self.math(token, ink)
             case _:
                 self.text(token.content, ink)
 
@@ -282,9 +297,19 @@ class _Page:
     def paragraph(self, content: str, ink: Ink) -> None:
         self.text(content, ink)
 
+    def math(self, token: Token, ink: Ink) -> None:
+        """A formula by itself; as it was written while it is, and where the terminal cannot show another."""
+        shown = self.setter.takes.unicode and token.meta["closed"]
+        indent = "  " if shown and self.room > NARROW else ""
+        for text in display(token.content) if shown else token.meta["source"].rstrip("\n").split("\n"):
+            for runs, joiner in wrap(
+                [(indent + text.replace("\t", "    "), Ink("math", ink.marks))], self.room, self.room
+            ):
+                self.row(tuple(runs), joiner=joiner)
+
     def text(self, content: str, ink: Ink, copy: str = "") -> None:
         """Wrap one piece of inline Markdown."""
-        for index, runs in enumerate(inline_runs(content, ink, self.env)):
+        for index, runs in enumerate(inline_runs(content, ink, self.env, self.setter.takes)):
             first_room = self.first_room
             for row, (piece, joiner) in enumerate(wrap(runs, first_room, self.room)):
                 self.row(tuple(piece), joiner=joiner, copy=copy if index == row == 0 else "")
@@ -326,14 +351,15 @@ class _Page:
     def code(self, language: str, content: str) -> None:
         width = self.room
         lines = [self.setter.code_label(language, Copy(content, "code"), width)]
-        for text in content.removesuffix("\n").split("\n"):
-            lines.extend(self.setter.code_line(text, self.setter.lexers.line(language, text), width))
+        written = content.removesuffix("\n").split("\n")
+        for number in range(len(written)):
+            lines.extend(self.setter.coloured(language, written, number, width=width))
         if self.leads and not self.leads[-1].used and self.first_room != width:
             self.row(())
         self.rows(lines)
 
     def table(self, tokens: Sequence[Token]) -> None:
-        table = parse_table([*tokens], self.env)
+        table = parse_table([*tokens], self.env, self.setter.takes)
         if table is None or not table.header:
             return
         self.rows(table_lines(table, column_widths(table, self.room), self.room, self.glyphs, head=True))

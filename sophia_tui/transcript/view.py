@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-from .code import CODE, Lexers
-from .entry import Entry
+from .asides import aside_line, aside_rows, shown_text, trimmed_mark
+from .code import CODE
+from .entry import Aside, Entry
 from .fence import Fence
-from .ink import BLANK, BOLD, Copy, Glyphs, Ink, Line, Run, Toggle
+from .figure import figure_rows, is_figure
+from .ink import BLANK, BOLD, Copy, Ink, Line, Run, Toggle
+from .parts import Part, Sheet, estimate, fence_of, is_long, is_open, pieces_of
 from .splitter import Block, Splitter, split
-from .typeset import Typesetter
 from .wrap import fit, wrap
 
 CODE_ROWS = 40
 """Lines of a fence in one part."""
-LATER, LATER_LINES = 24_000, 1_000
-"""Characters and lines of an answer beyond which it is cut into blocks in the background."""
-REASON_PIECE = 1_500
-"""Characters of reasoning in one part."""
 
 _SPEAKERS = {"user": "You", "assistant": "SOPHIA", "notice": "Notice"}
 _ENDINGS = {
@@ -31,47 +29,8 @@ _ENDINGS = {
     "partial": "cut short",
     "queued": "waiting",
     "dead": "not delivered",
+    "damaged": "cannot be read",
 }
-
-
-class Sheet:
-    """What layout depends on: the width, the glyphs and the lexers."""
-
-    def __init__(
-        self, width: int, glyphs: Glyphs, lexers: Lexers, cut_later: Callable[[EntryView], None] | None = None
-    ) -> None:
-        """`cut_later` is asked to cut a very long text into blocks elsewhere and to call `take_blocks`."""
-        self.cut_later = cut_later
-        self.width = max(1, width)
-        self.glyphs = glyphs
-        self.lexers = lexers
-        self.margin = 2 if self.width >= 12 else 0
-        self.room = max(1, self.width - self.margin - (1 if self.width >= 30 else 0))
-        self.setter = Typesetter(self.room, glyphs, lexers)
-
-
-@dataclass(slots=True)
-class Part:
-    """A run of rows that is laid out in one go."""
-
-    kind: str
-    """``head``, ``reason``, ``block``, ``code``, ``plain``, ``note`` or ``foot``."""
-    height: int
-    """Rows; an estimate until `rows` is there."""
-    rows: list[Line] | None = None
-    block: Block | None = None
-    text: str = ""
-    start: int = 0
-    """First line of the fence."""
-    end: int = 0
-    gap: int = 0
-
-
-def estimate(block: Block, width: int) -> int:
-    """About how many rows a block takes."""
-    source = block.source.strip("\n")
-    rows = source.count("\n") + 1 + len(source) // max(8, width)
-    return max(1, rows)
 
 
 class EntryView:
@@ -83,6 +42,8 @@ class EntryView:
         self.first = first
         self.parts: list[Part] | None = None
         self.open_reasoning = False
+        self.unfolded: set[str] = set()
+        """Asides and figures that are shown in full."""
         self.env: dict[str, Any] = {}
         self.stream: Splitter | None = None
         self.thought: float | None = None
@@ -156,7 +117,7 @@ class EntryView:
             if self.stream is not None:
                 self._grow_parts()
                 return
-            if self._blocks is None and self.sheet.cut_later is not None and _is_long(self.entry.text):
+            if self._blocks is None and self.sheet.cut_later is not None and is_long(self.entry.text):
                 parts.append(self._exact(Part("wait", 1), [Line(((self.sheet.glyphs.ellipsis, Ink("footer")),))]))
                 self.sheet.cut_later(self)
             elif self._blocks is None:
@@ -174,6 +135,9 @@ class EntryView:
 
     def _block_parts(self, block: Block) -> Iterator[Part]:
         fence = block.fence if block.kind == "fence" else None
+        if fence is not None and is_figure(fence):
+            yield Part("figure", estimate(block, self.sheet.room) + block.gap, block=block, gap=block.gap)
+            return
         if fence is None:
             yield Part("block", estimate(block, self.sheet.room) + block.gap, block=block, gap=block.gap)
             return
@@ -187,6 +151,10 @@ class EntryView:
     def _lay_out(self, part: Part) -> list[Line]:
         if part.kind == "code" and part.block is not None and part.block.fence is not None:
             return self._code_rows(part.block.fence, part.start, part.end)
+        if part.kind == "figure" and part.block is not None and part.block.fence is not None:
+            return figure_rows(part.block.fence, self.sheet, self.entry.id, self.unfolded)
+        if part.kind == "aside":
+            return aside_rows(part.text, self.sheet)
         if part.kind == "plain":
             return self.sheet.setter.plain(part.text, Ink(self.entry.role))
         if part.kind == "reason":
@@ -202,9 +170,7 @@ class EntryView:
         if start == 0:
             rows.append(setter.code_label(fence.language, Copy("", "code")))
         for index in range(start, min(end, len(fence.lines))):
-            text = fence.lines[index]
-            runs = colours[index] if colours else setter.lexers.line(fence.language, text)
-            rows.extend(setter.code_line(text, runs))
+            rows.extend(setter.coloured(fence.language, fence.lines, index, colours[index] if colours else None))
         if end > len(fence.lines) and fence.partial:
             rows.extend(setter.code_line(fence.partial, ((fence.partial, CODE),)))
         return rows
@@ -218,7 +184,8 @@ class EntryView:
         runs: tuple[Run, ...] = ((name, Ink(role, BOLD)),)
         if branch and len(branch) < self.sheet.room:
             runs = (*runs, (branch, Ink("footer")))
-        return [*([] if self.first else [BLANK]), Line(runs, copy_lead="")]
+        mark = trimmed_mark(entry.above, self.sheet) if entry.above else []
+        return [*([] if self.first else [BLANK]), *mark, Line(runs, copy_lead="")]
 
     def _foot(self) -> list[Line]:
         ending = _ENDINGS.get(self.entry.status, "")
@@ -241,16 +208,46 @@ class EntryView:
             self._tops = None
 
     def _reason_count(self) -> int:
-        return sum(1 for part in self.parts or [] if part.kind == "reason" or part.kind == "thought")
+        return sum(1 for part in self.parts or [] if part.kind in ("reason", "thought", "aside"))
 
     def _reason_parts(self) -> list[Part]:
         reasoning = self.entry.reasoning
-        if not reasoning.strip():
-            return []
-        parts = [self._exact(Part("thought", 1), [self._thought()])]
-        if self.open_reasoning:
-            parts.extend(Part("reason", 1 + len(text) // self.sheet.room, text=text) for text in _pieces(reasoning))
-        return parts
+        parts: list[Part] = []
+        if reasoning.strip():
+            parts.append(self._exact(Part("thought", 1), [self._thought()]))
+        if parts and self.open_reasoning:
+            parts.extend(Part("reason", 1 + len(text) // self.sheet.room, text=text) for text in pieces_of(reasoning))
+        return [*parts, *self._aside_parts()]
+
+    def _aside_parts(self) -> Iterator[Part]:
+        for number, aside in enumerate(self.entry.asides):
+            key = f"aside {number}"
+            opened = key in self.unfolded
+            line = aside_line(aside, self.sheet, Toggle(self.entry.id, key), opened=opened)
+            yield self._exact(Part("aside", 1), [line])
+            if opened:
+                yield from (
+                    Part("aside", 1 + len(text) // self.sheet.room, text=text) for text in pieces_of(shown_text(aside))
+                )
+
+    def toggle(self, what: str) -> None:
+        """Open or close an aside or a figure."""
+        self.unfolded ^= {what}
+        if self.parts is None:
+            return
+        if what.startswith("aside"):
+            self._show_reasoning()
+        for part in self.parts:
+            if part.kind == "figure":
+                part.rows = None
+                self.rows(part)
+        self._tops = None
+
+    def put_asides(self, asides: tuple[Aside, ...]) -> None:
+        """They stand otherwise now: a call runs, or has its result."""
+        self.entry = replace(self.entry, asides=asides)
+        if self.parts is not None:
+            self._show_reasoning()
 
     def _thought(self) -> Line:
         glyphs = self.sheet.glyphs
@@ -333,13 +330,16 @@ class EntryView:
         parts_before = 1 + self._reason_count()
         body = [part for part in parts[parts_before:] if part.kind != "note"]
         open_code: list[Part] = []
-        while body and _is_open(body[-1]):
+        while body and is_open(body[-1]):
             part = body.pop()
             if part.kind == "code":
                 open_code.insert(0, part)
         for block in stream.blocks[self._closed :]:
-            if block.fence is not None and open_code and _fence(open_code[0]) is block.fence:
-                self._close_code(open_code, block)
+            if block.fence is not None and open_code and fence_of(open_code[0]) is block.fence:
+                if is_figure(block.fence):
+                    open_code = list(self._block_parts(block))
+                else:
+                    self._close_code(open_code, block)
                 body.extend(open_code)
                 open_code = []
             else:
@@ -363,7 +363,7 @@ class EntryView:
 
     def _open_code(self, fence: Fence, old: list[Part]) -> list[Part]:
         """Parts of the fence being written; only the last one changes, and only by its new lines."""
-        if not old or _fence(old[0]) is not fence:
+        if not old or fence_of(old[0]) is not fence:
             gap = 1 if self._closed else 0
             block = Block("fence", "", gap=gap, fence=fence)
             old = [Part("code", 1 + gap, block=block, gap=gap)]
@@ -393,7 +393,7 @@ class EntryView:
         # `height` holds the rows of complete lines while the part is open; the partial line comes after them.
         del rows[part.height - part.text.count("\n") :]
         for index in range(part.end, end):
-            rows.extend(setter.code_line(fence.lines[index], setter.lexers.line(fence.language, fence.lines[index])))
+            rows.extend(setter.coloured(fence.language, fence.lines, index))
         part.end = end
         complete = len(rows)
         if partial and fence.partial:
@@ -456,7 +456,7 @@ class EntryView:
     def recolour(self, fences: set[int]) -> None:
         """Lay out again what shows one of these fences (by identity)."""
         for part in self.parts or []:
-            if part.kind == "code" and part.rows is not None and id(_fence(part)) in fences:
+            if part.kind == "code" and part.rows is not None and id(fence_of(part)) in fences:
                 part.rows = None
                 self.rows(part)
 
@@ -469,32 +469,3 @@ class EntryView:
     def text(self) -> str:
         """The text so far."""
         return "".join(self._text) if self.stream is not None else self.entry.text
-
-
-def _is_long(text: str) -> bool:
-    return len(text) > LATER or text.count("\n") > LATER_LINES
-
-
-def _fence(part: Part) -> Fence | None:
-    return part.block.fence if part.block is not None else None
-
-
-def _is_open(part: Part) -> bool:
-    return (part.kind == "block" and part.end == -1) or (
-        part.kind == "code" and part.block is not None and not part.block.source
-    )
-
-
-def _pieces(text: str) -> list[str]:
-    """Text in pieces that end at a newline where one is near; all but the last never change as text is added."""
-    pieces: list[str] = []
-    position = 0
-    while len(text) - position > REASON_PIECE:
-        end = text.rfind("\n", position + REASON_PIECE // 2, position + REASON_PIECE) + 1
-        if end <= 0:
-            end = text.rfind(" ", position + REASON_PIECE // 2, position + REASON_PIECE) + 1
-        end = end if end > 0 else position + REASON_PIECE
-        pieces.append(text[position:end])
-        position = end
-    pieces.append(text[position:])
-    return pieces

@@ -26,11 +26,13 @@ from .copying import selected_text
 from .cursor import Cursor
 from .flow import Flow
 from .ink import ASCII, UNICODE
+from .inline import Takes
 from .painter import Painter, Row, changed
 from .palette import Palette
+from .parts import Sheet
 from .refiner import Refiner
 from .splitter import Block, parser, split
-from .view import EntryView, Sheet
+from .view import EntryView
 
 ROW_STRIDE = 1_000_000
 """Selections count rows as entry times this + row in the entry, so that they survive a change of heights above."""
@@ -53,17 +55,19 @@ class Viewport(ScrollView):
         *,
         fps: float = 15.0,
         ascii_only: bool = False,
+        links: bool = True,
         name: str | None = None,
         id: str | None = None,
         classes: str | None = None,
         disabled: bool = False,
     ) -> None:
-        """`fps` is the highest number of frames a second (4 or 5 over a slow line)."""
+        """`fps` is the highest number of frames a second (4 or 5 over a slow line); `links`: it has them."""
         super().__init__(name=name, id=id, classes=classes, disabled=disabled)
         self.pacer = Pacer(fastest=1 / fps)
         self.frames = 0
         """Frames drawn so far."""
         self._glyphs = ASCII if ascii_only else UNICODE
+        self._takes = Takes(unicode=not ascii_only, links=links)
         self._lexers = Lexers()
         self._loading: set[str] = set()
         self._flow = Flow(self._sheet(80))
@@ -271,7 +275,9 @@ class Viewport(ScrollView):
     def _colours(self) -> Palette:
         if self._palette is None:
             filters, background = self.get_line_filters(), self.background_colors[1]
-            self._palette = Palette(self.rich_style, self.get_component_rich_style, filters, background)
+            self._palette = Palette(
+                self.rich_style, self.get_component_rich_style, filters, background, links=self._takes.links
+            )
         return self._palette
 
     def _strip(self, row: Row, width: int, palette: Palette, selection: Selection | None) -> Strip:
@@ -323,7 +329,7 @@ class Viewport(ScrollView):
         self._request_frame()
 
     def _sheet(self, width: int) -> Sheet:
-        return Sheet(width, self._glyphs, self._lexers, self._cut_later)
+        return Sheet(width, self._glyphs, self._lexers, self._cut_later, self._takes)
 
     def _cut_later(self, view: EntryView) -> None:
         """Cut the view's text into blocks in a thread."""

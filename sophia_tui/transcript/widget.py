@@ -10,7 +10,7 @@ from textual import events
 from textual.message import Message
 
 from .copying import code_blocks
-from .entry import Entry
+from .entry import Aside, Entry
 from .ink import Copy, Toggle
 from .palette import COMPONENTS, CSS, safe_link
 from .splitter import split
@@ -256,6 +256,31 @@ class Transcript(Viewport, can_focus=True):
             view.toggle_reasoning()
             self._arrange()
 
+    def toggle(self, entry_id: str, what: str) -> None:
+        """Open or close an aside or a figure of an entry."""
+        if (view := self._flow.view(entry_id)) is not None:
+            with self._steady():
+                view.toggle(what)
+            self._arrange()
+
+    def put_asides(self, entry_id: str, asides: tuple[Aside, ...]) -> None:
+        """What stands beside an entry's text is otherwise now; the reader is not moved."""
+        if (view := self._flow.view(entry_id)) is not None and view.entry.asides != asides:
+            with self._steady():
+                view.put_asides(asides)
+            self._arrange(grown=(entry_id,))
+
+    def unfold(self) -> None:
+        """Open everything beside the selected or the last entry that has something; close it when all is open."""
+        views = [view for view in self._flow.views if view.entry.asides]
+        chosen = self._flow.views[self._cursor.entry] if self._cursor.entry >= 0 else None
+        view = chosen if chosen is not None and chosen.entry.asides else views[-1] if views else None
+        if view is not None:
+            keys = {f"aside {n}" for n, aside in enumerate(view.entry.asides) if aside.text.strip()}
+            for key in keys if keys <= view.unfolded else keys - view.unfolded:
+                view.toggle(key)
+            self._arrange()
+
     def request_edit(self) -> None:
         """Ask the owner to edit the selected question."""
         entry = self.selected_entry
@@ -278,7 +303,10 @@ class Transcript(Viewport, can_focus=True):
             fence = row.part.block.fence if row.part is not None and row.part.block is not None else None
             self.post_message(self.CopyRequested(fence.source if fence else ink.action.text, ink.action.what))
         elif ink is not None and isinstance(ink.action, Toggle):
-            self.toggle_reasoning(ink.action.entry_id)
+            if ink.action.what:
+                self.toggle(ink.action.entry_id, ink.action.what)
+            else:
+                self.toggle_reasoning(ink.action.entry_id)
         elif ink is not None and ink.link and safe_link(ink.link):
             self.post_message(self.LinkClicked(ink.link))
         elif row.number != self._cursor.entry and not self.screen.selections:

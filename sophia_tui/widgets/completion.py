@@ -33,6 +33,12 @@ class Completion:
     """The key that does the same."""
     also: str = ""
     """Another way to write the same line, e.g. `/session.rename`."""
+    shown: str = ""
+    """What the row shows in place of the line."""
+    more: bool = False
+    """There is more to come right behind it: a folder's files."""
+    argument: str = ""
+    """The parameter that it is for; empty for a command."""
 
 
 class CompletionPopup(Widget, can_focus=False):
@@ -66,6 +72,8 @@ class CompletionPopup(Widget, can_focus=False):
         self._selected = 0
         self._top = 0
         self._rows = 0
+        self.moved = False
+        """Whether somebody chose among the rows, rather than typed on."""
 
     @property
     def is_open(self) -> bool:
@@ -88,6 +96,7 @@ class CompletionPopup(Widget, can_focus=False):
         if changed:
             self._matches = tuple(matches)
             self._selected = self._top = 0
+            self.moved = False
         self.display = bool(self._matches)
         if not self._matches:
             return
@@ -108,6 +117,7 @@ class CompletionPopup(Widget, can_focus=False):
     def move(self, step: int) -> None:
         """Chooses another row, round the ends."""
         if self._matches:
+            self.moved = True
             self._selected = (self._selected + step) % len(self._matches)
             self._top = min(max(self._top, self._selected - self._rows + 1), self._selected)
             self.refresh()
@@ -124,7 +134,7 @@ class CompletionPopup(Widget, can_focus=False):
         quiet = base if selected else self.get_component_rich_style("completion--muted")
         off = match.disabled_reason is not None
         name_style = (base if selected else self.get_component_rich_style("completion--disabled")) if off else base
-        name = f"{'▸' if selected else ' '} {match.text}"
+        name = f"{'▸' if selected else ' '} {match.shown or match.text}"
         if match.detail:
             name += f" {match.detail}"
         column = min(self._name_width() + 4, max(12, width // 2))
@@ -141,7 +151,10 @@ class CompletionPopup(Widget, can_focus=False):
         return Strip(cells).adjust_cell_length(width, base)
 
     def _name_width(self) -> int:
-        return max(cell_len(each.text) + (cell_len(each.detail) + 1 if each.detail else 0) for each in self._matches)
+        return max(
+            cell_len(each.shown or each.text) + (cell_len(each.detail) + 1 if each.detail else 0)
+            for each in self._matches
+        )
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Accepts the row under the mouse, before the press can take the focus from the prompt."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -15,7 +15,11 @@ from textual.timer import Timer
 from textual.widgets import TextArea
 
 from sophia_core.sanitize import sanitize
+from sophia_tui.vim import Modal
 from sophia_tui.widgets.completion import Completion, CompletionPopup
+
+if TYPE_CHECKING:
+    from sophia_tui.presets import Preset
 
 PLACEHOLDER = "Ask SOPHIA · Enter sends, Ctrl+J new line, / for commands"
 PASTE_LIMIT = 1_000_000
@@ -79,6 +83,9 @@ class Prompt(TextArea):
     reason: reactive[str] = reactive("Locked…", init=False)
     """What the empty prompt says while it is not."""
 
+    mode: reactive[str] = reactive("", init=False)
+    """Which mode the keys have, where the preset has modes."""
+
     @dataclass
     class Submitted(Message):
         """A text was sent. It stays in the prompt until `accepted()`."""
@@ -117,6 +124,8 @@ class Prompt(TextArea):
         """Earlier prompts, newest first. (`history` is the editor's own undo history.)"""
         self.complete = complete
         """What to offer for a line that begins with `/`, best first; called at each key."""
+        self.take_paste: Callable[[str], bool] | None = None
+        """Takes what a terminal pastes where it is no text, such as dropped files; says whether it did."""
         self.cursor_blink = False
         self.match_cursor_bracket = False
         self._draft_delay = draft_delay
@@ -125,6 +134,8 @@ class Prompt(TextArea):
         self._walk: _Walk | None = None
         self._popup: CompletionPopup | None = None
         self._by_owner = False
+        self._preset_keys: Mapping[str, str] = {}
+        self._modal: Modal | None = None
         self._submitted: str | None = None
         self._submitted_at = 0.0
 
@@ -215,13 +226,44 @@ class Prompt(TextArea):
     async def on_key(self, event: events.Key) -> None:
         """Enter sends. Editing keys act here and now: by way of the app's bindings they could be overtaken by the
         letters typed after them."""
-        if event.key == "enter":
+        if await self._pressed(event.key):
+            pass
+        elif event.key == "enter":
             if self.available:
                 self._enter(event.time)
         elif (action := _EDITING.get(event.key)) is None or not await self.app.run_action(action, self):
             return
         event.stop()
         event.prevent_default()
+
+    def use_keys(self, preset: Preset) -> None:
+        """Takes the keys of a preset beside its own; the normal mode begins only when somebody asks for it."""
+        self._preset_keys = preset.editing
+        if not preset.modal:
+            self._modal = None
+        elif self._modal is None:
+            self._modal = Modal()
+        self._tell_mode()
+
+    async def _pressed(self, key: str) -> bool:
+        """Whether a key belonged to the preset; the list of commands goes first."""
+        actions: tuple[str, ...] | None = (self._preset_keys[key],) if key in self._preset_keys else None
+        if self._modal is not None and not (self.popup_open and key == "escape"):
+            actions = self._modal.press(key, several_lines="\n" in self.text)
+        for action in actions or ():
+            await self.app.run_action(action, self)
+        self._tell_mode()
+        return actions is not None
+
+    def _tell_mode(self) -> None:
+        mode = "" if self._modal is None else "NORMAL" if self._modal.normal else "INSERT"
+        if mode != self.mode:
+            self.mode = mode
+
+    def action_begin_command(self) -> None:
+        """Begins a command line."""
+        self.put("/")
+        self._show_completions()
 
     def _enter(self, time: float) -> None:
         text = self.text
@@ -240,7 +282,12 @@ class Prompt(TextArea):
         """Takes a paste as text, never as keys."""
         event.stop()
         event.prevent_default()
-        self._paste(event.text)
+        if self.take_paste is None or not self.take_paste(event.text):
+            self._paste(event.text)
+
+    def paste(self, text: str) -> None:
+        """Takes this text as if it were pasted."""
+        self._paste(text)
 
     def action_paste(self) -> None:
         """Pastes what was copied inside the app."""
@@ -347,6 +394,11 @@ class Prompt(TextArea):
 
     # Commands
 
+    def offer(self) -> None:
+        """Looks again at what may follow: something was read meanwhile."""
+        if self.has_focus and self.is_attached:
+            self._show_completions()
+
     def _show_completions(self) -> None:
         line = self.document.get_line(0)
         wanted = self.complete is not None and self.document.line_count == 1 and line.startswith("/")
@@ -373,14 +425,17 @@ class Prompt(TextArea):
         if self._popup is None or (chosen := self._popup.chosen) is None:
             return True
         line = text.strip()
+        if chosen.argument:
+            return not self._popup.moved or line == chosen.text
         if chosen is not self._popup.matches[0]:
             return line in (chosen.text, chosen.also)
         return " " in line or any(line in (each.text, each.also) for each in self._popup.matches)
 
     def _accept(self, chosen: Completion) -> None:
-        text = f"{chosen.text} " if chosen.detail else chosen.text
-        self._write(text)
+        goes_on = chosen.detail or (chosen.argument and not chosen.more)
+        self._write(f"{chosen.text} " if goes_on else chosen.text)
         self._schedule_draft()
+        self._show_completions()
 
     def action_accept_completion(self) -> None:
         """Takes the command that is chosen in the list."""

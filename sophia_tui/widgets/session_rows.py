@@ -34,6 +34,7 @@ class SessionRow:
     """One character before the title, e.g. while an answer streams."""
     pinned: bool = False
     folder: str = ""
+    archived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,15 +269,28 @@ class SessionRows(ScrollView, can_focus=True):
     def _snippet_line(self, row: HitRow, selected: bool, width: int) -> Strip:
         quiet = self._style("muted", selected)
         cells, room = [Segment("   ", quiet)], width - 3
-        for text, match in row.snippet_parts:
-            # `one_line` trims, and here the blanks between the pieces are wanted.
-            safe = fit(one_line(f"|{text}|")[1:-1], room)
+        for text, match in _around_match(row.snippet_parts, room):
+            safe = fit(text, room)
             style = self._style("match", selected) if match else quiet
             cells.append(Segment(safe, style))
             room -= cell_len(safe)
             if room <= 0:
                 break
         return Strip(cells).adjust_cell_length(width, quiet)
+
+
+def _around_match(parts: Sequence[tuple[str, bool]], room: int) -> list[tuple[str, bool]]:
+    """The pieces on one line, beginning so late that the first of those looked for is seen."""
+    # `one_line` trims, and here the blanks between the pieces are wanted.
+    safe = [(one_line(f"|{text}|")[1:-1], match) for text, match in parts]
+    first = next((index for index, (_, match) in enumerate(safe) if match), len(safe))
+    before = "".join(text for text, _ in safe[:first])
+    if first == len(safe) or cell_len(before) + cell_len(safe[first][0]) <= room:
+        return safe
+    kept = before[-max(0, min(room // 3, room - cell_len(safe[first][0]) - 1)) :] if room > 1 else ""
+    while kept and cell_len(kept) > room // 3:
+        kept = kept[1:]
+    return [(f"…{kept}", False), *safe[first:]]
 
 
 def _folder(name: str, room: int) -> str:

@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Input, Static
@@ -21,6 +22,8 @@ __all__ = ["HitRow", "SessionList", "SessionRow"]
 
 SEARCH_DELAY = 0.15
 """Seconds from the last key in the filter to `SearchRequested`."""
+ARCHIVED = "is:archived"
+"""What the filter has to say to list the archive."""
 NO_SESSIONS = "No sessions yet. Ask something below."
 
 
@@ -36,7 +39,7 @@ class SessionList(Vertical):
 
     HELP = (
         "Enter opens, / filters and searches, n begins a new session, r renames, p pins, a archives, m moves to a"
-        " folder, t tags, d deletes, Esc returns to the prompt."
+        " folder, t tags, d deletes, u takes that back, A shows the archive, Esc returns to the prompt."
     )
     DEFAULT_CSS = """
     SessionList {
@@ -44,6 +47,8 @@ class SessionList(Vertical):
         background: $surface;
         & > Horizontal { height: 1; }
         & Input { width: 1fr; background: $boost; }
+        & #note { height: auto; color: $text-muted; padding: 0 1; display: none; }
+        & #note.-said { display: block; }
         & NewButton { width: 3; content-align: center middle; color: $text-accent; text-style: bold; pointer: pointer; }
     }
     """
@@ -54,49 +59,56 @@ class SessionList(Vertical):
         Binding("r", "rename", "Rename", show=False),
         Binding("n", "new", "New session", show=False),
         Binding("p", "pin", "Pin or unpin", show=False),
-        Binding("a", "organise('session.archive')", "Archive", show=False),
-        Binding("m", "organise('session.move', 'Folder to move it to')", "Move to a folder", show=False),
-        Binding("t", "organise('session.tag', 'Tags for it')", "Tag", show=False),
+        Binding("a", "archive", "Archive, or take out of the archive", show=False),
+        Binding("A", "archived", "The archive, and back", show=False),
+        Binding("u", "undo", "Take the last change back", show=False),
+        Binding("m", "organise('session.move')", "Move to a folder", show=False),
+        Binding("t", "organise('session.tag')", "Tag", show=False),
         Binding("down", "list", "To the list", show=False),
     ]
 
+    class Wish(Message):
+        """Something that the reader wants of the owner."""
+
     @dataclass
-    class Opened(Message):
+    class Opened(Wish):
         """Open this session, at this message if one is named."""
 
         session_id: str
         message_id: str | None = None
 
     @dataclass
-    class SearchRequested(Message):
+    class SearchRequested(Wish):
         """Look for this text in all messages and call `show_hits`; empty: there is nothing to look for any more."""
 
         query: str
 
     @dataclass
-    class RenameRequested(Message):
+    class RenameRequested(Wish):
         """Ask for a new title for this session."""
 
         session_id: str
 
     @dataclass
-    class DeleteRequested(Message):
+    class DeleteRequested(Wish):
         """Ask whether this session shall go."""
 
         session_id: str
 
     @dataclass
-    class OrganiseRequested(Message):
+    class OrganiseRequested(Wish):
         """Run this command on this session, after asking for its text where there is something to ask."""
 
         session_id: str
         command: str
-        asks: str = ""
 
-    class MoreRequested(Message):
+    class MoreRequested(Wish):
         """Older sessions are wanted: call `show` with more of them."""
 
-    class NewRequested(Message):
+    class UndoRequested(Wish):
+        """Take back what was changed last."""
+
+    class NewRequested(Wish):
         """Begin a new session."""
 
     class Dismissed(Message):
@@ -127,6 +139,7 @@ class SessionList(Vertical):
         with Horizontal():
             yield self._filter
             yield NewButton("+")
+        yield Static(id="note", markup=False)
         yield self._list
 
     @property
@@ -148,12 +161,18 @@ class SessionList(Vertical):
         self._current = current
         self._refresh_rows(select=(current, None) if follow and current else None)
 
-    def show_hits(self, hits: Sequence[HitRow], titled: Sequence[SessionRow] = ()) -> None:
+    def show_hits(self, hits: Sequence[HitRow], titled: Sequence[SessionRow] = (), *, note: str = "") -> None:
         """Lists the messages found, below the titles that match and those found besides (`titled`); ignored once the
-        filter is empty again."""
+        filter is empty again. `note` says what could not be looked at."""
         if self.query_text:
             self._hits, self._titled = tuple(hits), tuple(titled)
+            self._say(note)
             self._refresh_rows()
+
+    def _say(self, note: str) -> None:
+        line = self.query_one("#note", Static)
+        line.update(Content(note))
+        line.set_class(bool(note), "-said")
 
     def focus_list(self) -> None:
         """Gives the keys to the list."""
@@ -178,6 +197,7 @@ class SessionList(Vertical):
             self._timer = None
         if not self.query_text:
             self._hits, self._titled = None, ()
+            self._say("")
         self._refresh_rows()
         self._list.action_select(0)
         if self.query_text:
@@ -236,7 +256,22 @@ class SessionList(Vertical):
         if isinstance(row := self.selected, SessionRow):
             self.post_message(self.OrganiseRequested(row.id, "session.unpin" if row.pinned else "session.pin"))
 
-    def action_organise(self, command: str, asks: str = "") -> None:
+    def action_archive(self) -> None:
+        """Asks to archive what is selected, or to take it out of the archive."""
+        if (row := self.selected) is not None:
+            archived = isinstance(row, SessionRow) and row.archived
+            name = "session.unarchive" if archived else "session.archive"
+            self.post_message(self.OrganiseRequested(key_of(row)[0], name))
+
+    def action_archived(self) -> None:
+        """Lists what is in the archive, or everything else again."""
+        self._filter.value = "" if self.query_text == ARCHIVED else ARCHIVED
+
+    def action_undo(self) -> None:
+        """Asks to take the last change back."""
+        self.post_message(self.UndoRequested())
+
+    def action_organise(self, command: str) -> None:
         """Asks to run a command on what is selected."""
         if (row := self.selected) is not None:
-            self.post_message(self.OrganiseRequested(key_of(row)[0], command, asks))
+            self.post_message(self.OrganiseRequested(key_of(row)[0], command))

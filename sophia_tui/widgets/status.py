@@ -16,20 +16,37 @@ from textual.widget import Widget
 from sophia_core.sanitize import one_line
 from sophia_tui.transcript.wrap import fit
 
-Part = Literal["level", "model", "progress", "speed", "tokens", "cost", "unseen", "store", "weak", "reason", "hint"]
+Part = Literal[
+    "level",
+    "mode",
+    "model",
+    "recording",
+    "macro",
+    "progress",
+    "speed",
+    "tokens",
+    "context",
+    "cost",
+    "unseen",
+    "store",
+    "weak",
+    "reason",
+    "hint",
+]
 
 SYMBOLS = ("●", "◕", "◑", "◐", "○")
 ASCII_SYMBOLS = ("*", "+", "$", "~", "!")
 GAP = "  "
 ORDER: tuple[Part, ...] = (
-    "level", "model", "progress", "speed", "tokens", "cost", "unseen", "store", "weak", "reason", "hint",
+    "level", "mode", "model", "recording", "macro", "progress", "speed", "tokens", "context", "cost",
+    "unseen", "store", "weak", "reason", "hint",
 )  # fmt: skip
 """From left to right."""
-URGENT: tuple[Part, ...] = ("progress", "store", "unseen")
+URGENT: tuple[Part, ...] = ("mode", "recording", "macro", "progress", "store", "unseen")
 """What may cut the model's name short."""
-FIGURES: tuple[Part, ...] = ("speed", "tokens", "cost", "weak")
+FIGURES: tuple[Part, ...] = ("speed", "tokens", "context", "cost", "weak")
 """What is said next, as far as there is room."""
-GROW: tuple[Part, ...] = ("model", "progress", "level", *FIGURES, "store", "unseen")
+GROW: tuple[Part, ...] = ("model", "macro", "progress", "level", *FIGURES, "store", "unseen")
 """What is written out first when there is room."""
 LOOKS: dict[Part, str] = {
     "model": "model",
@@ -37,6 +54,9 @@ LOOKS: dict[Part, str] = {
     "weak": "warn",
     "unseen": "accent",
     "progress": "accent",
+    "macro": "accent",
+    "mode": "key",
+    "recording": "warn",
 }
 """The component class of a part, where it is not the muted one."""
 MIN_REASON = 16
@@ -57,6 +77,10 @@ class StatusValues:
     tokens_in: int = 0
     tokens_out: int = 0
     cost_usd: float | None = None
+    context: int = 0
+    """Tokens that the next question takes with it."""
+    window: int | None = None
+    """Tokens that the model can read."""
     level: int = 0
     """0 (best) to 4 (nothing can be reached)."""
     level_text: str = ""
@@ -74,6 +98,12 @@ class StatusValues:
     """What goes on before the answer begins, e.g. `waiting`; empty: it is being written."""
     embedded_progress: tuple[str, float | None] | None = None
     """What the model on this machine is doing while it starts, and the part done, 0 to 1."""
+    macro: str = ""
+    """The macro that runs, and how far it is: `review 2/5 shell git`."""
+    recording: int | None = None
+    """How many commands were taken down for a macro; None: nothing is."""
+    mode: str = ""
+    """The mode of the prompt, where it has several."""
     following: bool = True
     unseen: int = 0
     """Lines below that the reader, who scrolled away, has not seen."""
@@ -179,6 +209,13 @@ def _forms(values: StatusValues, ascii_only: bool) -> dict[Part, tuple[str, str]
         doing = one_line(values.doing, 40)
         short = f"{sign} {fit(doing, SHORT_DOING, '')}" if doing else sign
         forms["progress"] = (short, f"{sign} {doing or 'answering'}")
+    if values.macro:
+        sign, macro = "*" if ascii_only else "▶", one_line(values.macro, 60)
+        forms["macro"] = (f"{sign} {' '.join(macro.split()[:2])}", f"{sign} {macro}")
+    if values.recording is not None:
+        forms["recording"] = (f"{'(*)' if ascii_only else '●'} rec {values.recording}",) * 2
+    if values.mode:
+        forms["mode"] = (values.mode,) * 2
     if values.tokens_per_s is not None:
         speed = f"{values.tokens_per_s:.0f}" if values.tokens_per_s >= 100 else f"{values.tokens_per_s:.1f}"
         forms["speed"] = (f"{speed} t/s", f"{speed} tok/s")
@@ -186,6 +223,9 @@ def _forms(values: StatusValues, ascii_only: bool) -> dict[Part, tuple[str, str]
         counts = _count(values.tokens_in), _count(values.tokens_out)
         short = "{} in {} out" if ascii_only else "↑{} ↓{}"
         forms["tokens"] = (short.format(*counts), "{} in {} out".format(*counts))
+    if values.context and values.window:
+        share = f"{min(9.99, values.context / values.window):.0%}"
+        forms["context"] = (f"ctx {share}", f"ctx {share} of {_count(values.window)}")
     if values.cost_usd is not None:
         forms["cost"] = (_money(values.cost_usd),) * 2
     if not values.following and values.unseen > 0:

@@ -13,6 +13,7 @@ from sophia_core.chat.sessions import Sessions
 from sophia_core.commands import CommandDisabled, CommandError, Registry
 from sophia_core.events import Bus, Event, SessionsChanged
 from sophia_core.state import Current
+from sophia_core.undoing import Undoing
 from sophia_core.vault import Vault
 
 
@@ -24,9 +25,11 @@ class Office:
         self.vault = Vault(StorePaths(home / "store", home / "device"), self.bus, allow_keyring=False)
         self.events: list[Event] = []
         self.bus.subscribe(self.events.append)
+        undoing = Undoing()
         for owner in (
-            Organise(self.vault, self.bus, self.current),
-            Sessions(self.vault, self.bus, self.current),
+            undoing,
+            Organise(self.vault, self.bus, self.current, undoing),
+            Sessions(self.vault, self.bus, self.current, undoing),
         ):
             self.registry.collect(owner)
 

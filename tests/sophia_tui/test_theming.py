@@ -115,7 +115,7 @@ def too_faint(variables: dict[str, str], names: tuple[str, ...], ground_name: st
 
 
 def test_enough_themes_for_every_reader(shipped: dict[str, Theme]) -> None:
-    assert len(shipped) >= 8 and DEFAULT_THEME in shipped
+    assert len(shipped) >= 12 and DEFAULT_THEME in shipped
     assert len([theme for theme in shipped.values() if not theme.dark]) >= 2
     assert {"high-contrast", "daltonic-dark", "ansi"} <= set(shipped)
     assert all(name == theme.name for name, theme in shipped.items())
@@ -124,7 +124,7 @@ def test_enough_themes_for_every_reader(shipped: dict[str, Theme]) -> None:
 @pytest.mark.parametrize("name", IN_RGB)
 def test_text_can_be_read_on_every_ground(shipped: dict[str, Theme], name: str) -> None:
     variables = resolved_variables(shipped[name])
-    body, faint = (7.0, 7.0) if name == "high-contrast" else (4.5, 3.0)
+    body = faint = 7.0 if name == "high-contrast" else 4.5
     failures = [line for ground in GROUNDS for line in too_faint(variables, BODY, ground, body)]
     failures += [line for ground in GROUNDS for line in too_faint(variables, MUTED, ground, faint)]
     failures += too_faint(variables, ("syntax-text",), "sophia-code-background", body)

@@ -20,22 +20,22 @@ def words(app: SophiaApp) -> list[str]:
 async def test_the_same_word_is_shown_once(open_app: OpenApp) -> None:
     async with open_app() as (app, pilot):
         for _ in range(5):
-            app.dispatcher.notice("warning", "an answer is streaming")
+            app.dispatcher.notice("warning", "An answer is streaming.")
         await pilot.pause()
-        assert words(app) == ["an answer is streaming"]
+        assert words(app) == ["An answer is streaming."]
 
 
 async def test_there_are_no_more_than_the_screen_has_room_for(open_app: OpenApp) -> None:
     async with open_app(size=(80, 24)) as (app, pilot):
         for number in range(9):
-            app.dispatcher.notice("error", f"word {number}")
+            app.dispatcher.notice("error", f"Word {number}.")
         await pilot.pause()
-        assert words(app) == ["word 5", "word 6", "word 7", "word 8"]
+        assert words(app) == ["Word 5.", "Word 6.", "Word 7.", "Word 8."]
     async with open_app(size=(20, 5)) as (app, pilot):
-        app.dispatcher.notice("error", "one")
-        app.dispatcher.notice("error", "two")
+        app.dispatcher.notice("error", "One.")
+        app.dispatcher.notice("error", "Two.")
         await pilot.pause()
-        assert words(app) == ["two"]
+        assert words(app) == ["Two."]
 
 
 async def test_nothing_lies_over_the_recovery_key(open_app: OpenApp) -> None:

@@ -131,3 +131,18 @@ def test_bytes_that_are_no_unicode_are_replaced_and_noted() -> None:
 
 def test_lone_surrogates_and_nul_come_through() -> None:
     assert values(r'[{"a": "\ud800 \u0000"}]') == [{"a": "\ud800 \0"}]
+
+
+def test_a_conversation_of_nothing_but_values_is_left_out() -> None:
+    bomb = b'[{"a":[' + b"[]," * 5_000_001 + b"0]}," + b'{"id":1}]'
+    found = list(Items(iter([bomb])))
+    assert isinstance(found[0], BadItem)
+    assert "values" in found[0].reason
+    assert found[1] == Item(2, {"id": 1})
+
+
+def test_a_name_that_is_repeated_for_ever_is_told_apart_at_once() -> None:
+    [item] = Items(iter([b"[{" + b",".join([b'"same":1'] * 50_000) + b"}]"]))
+    assert isinstance(item, Item)
+    assert len(item.value) == 50_000
+    assert "same (50000)" in item.value

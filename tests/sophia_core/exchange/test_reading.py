@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,11 @@ def test_repeated_ids_are_all_kept(tmp_path: Path) -> None:
     (found,) = Reading(file(tmp_path / "x.json", text))
     assert isinstance(found, Conversation)
     assert [each.text for each in found.messages] == ["one", "two"]
+
+
+def test_a_pipe_a_folder_and_a_device_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "folder.json").mkdir()
+    for path in (tmp_path / "pipe.json", tmp_path / "folder.json", Path("/dev/zero")):
+        with pytest.raises(BadFile, match="it is no file"):
+            list(Reading(path))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sophia_core.commands import CommandError
-from sophia_core.events import MacroFinished, MacroStarted, MacroStepped
+from sophia_core.events import MacroFinished, MacroStarted, MacroStepped, ProgramRan
 from sophia_core.macros.language import Macro, Parameter
 from sophia_core.macros.running import MacroResult
 from tests.scripted import ScriptedReply, chat
@@ -125,6 +125,10 @@ async def test_a_program_runs_only_when_a_person_lets_it(bench: OpenBench, tmp_p
     person = Person()
     opened = await ready(bench, tmp_path, person=person, m=text)
     assert (await run(opened, "m", what="$(id); `x` \"'")).text == "$(id); `x` \"'"
+    (told,) = opened.heard(ProgramRan)
+    assert isinstance(told, ProgramRan) and (told.program, told.code) == (sys.executable, 0)
+    kinds = {each.kind: each for each in await opened.runtime.auditor.entries()}
+    assert kinds["macro.program"].detail == {"macro": "m", "code": "0"}
     assert len(person.asked) == 1
     person.agrees = False
     with pytest.raises(CommandError, match="not allowed"):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sophia_core.memory.frames import LONGEST_HEAD, BadFrame, Frames, frame
+from sophia_core.memory.frames import LONGEST_HEAD, BadFrame, Frames, frame, parse_head
 from sophia_core.memory.hybrid import fused
 
 SENT = st.lists(st.tuples(st.dictionaries(st.sampled_from("abc"), st.text(max_size=9)), st.binary(max_size=40)))
@@ -43,3 +43,9 @@ def test_what_two_rankings_agree_on_comes_first() -> None:
 def test_a_ranking_of_rankings_has_everything_once(rankings: list[list[int]]) -> None:
     result = fused(rankings)
     assert sorted(result) == sorted({each for ranking in rankings for each in ranking})
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b'{"bytes": 0, "id": [1]}', b'{"bytes": 0, "id": "1"}'])
+def test_a_head_that_nobody_could_match_is_no_frame(line: bytes) -> None:
+    with pytest.raises(BadFrame):
+        parse_head(line)

@@ -38,7 +38,7 @@ KEYMAP = Keymap({"session.new": ("ctrl+n", "f7"), "chat.send": ("up",)})
 ENTRIES = command_entries(COMMANDS, KEYMAP)
 
 
-async def sessions() -> Sequence[tuple[str, str]]:
+async def sessions(typed: str) -> Sequence[tuple[str, str]]:
     return [("s1", "Deleting files [bold] safely"), ("s2", ""), ("s3", "\x1b[31mred")]
 
 
@@ -105,7 +105,7 @@ async def test_what_cannot_run_is_listed_with_the_reason_and_not_chosen(show: An
 
 
 async def test_the_palette_works_without_its_sessions(show: Any) -> None:
-    async def broken() -> Sequence[tuple[str, str]]:
+    async def broken(typed: str) -> Sequence[tuple[str, str]]:
         raise OSError("no")
 
     async with show(PaletteScreen(ENTRIES, broken)) as shown:

@@ -12,9 +12,10 @@ from sophia_tui.transcript.entry import Entry
 from sophia_tui.transcript.flow import Flow
 from sophia_tui.transcript.ink import ASCII, BOLD, ITALIC, STRIKE, TEXT, UNICODE, Ink, Line
 from sophia_tui.transcript.inline import inline_runs
+from sophia_tui.transcript.parts import Sheet
 from sophia_tui.transcript.splitter import split
 from sophia_tui.transcript.typeset import Typesetter
-from sophia_tui.transcript.view import EntryView, Sheet
+from sophia_tui.transcript.view import EntryView
 from sophia_tui.transcript.wrap import fit, wrap
 
 from .markdown_samples import SAMPLE, documents, pieces, quick

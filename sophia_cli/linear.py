@@ -1,0 +1,249 @@
+"""SOPHIA in plain lines, one after the other: nothing is drawn over, nothing moves, and a screen reader reads it all.
+
+What is typed is a question, or a command line after `/`. What happens meanwhile is told as lines of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+from sophia_cli import interrupts
+from sophia_cli.answer import TextAnswer
+from sophia_cli.console import Console, Look
+from sophia_cli.exits import OK
+from sophia_cli.opening import opened
+from sophia_cli.results import show
+from sophia_core.cmdline import NAME
+from sophia_core.commands import CommandError, NeedsConfirmation
+from sophia_core.events import (
+    DegradationChanged,
+    EmbeddedProgressed,
+    Event,
+    MacroFinished,
+    MacroStepped,
+    OutboxChanged,
+    SessionChanged,
+    StoreStateChanged,
+    TourEnded,
+    TourStepped,
+    TurnFinished,
+    TurnStarted,
+)
+from sophia_core.sanitize import one_line
+from sophia_core.settings import load_settings
+
+if TYPE_CHECKING:
+    from backend_client.transport import Transport
+    from sophia_core.runtime import Runtime
+    from sophia_core.settings import Loaded
+
+HELLO: Final = (
+    "SOPHIA, in plain lines. Type a question and press Enter. A line that begins with a slash is a command: "
+    "/help lists them, /tour shows how it goes, /settings.set screen.linear false ends these lines, /quit leaves."
+)
+PROMPT: Final = "You: "
+LEAVING: Final = frozenset({"/quit", "/exit", "/app.quit"})
+HELPING: Final = frozenset({"/help", "/view.help", "?"})
+QUARTERS: Final = 4
+"""In how many steps the starting of the model on this machine is told."""
+
+
+class Teller:
+    """Tells what happens, a line each, and never the same line twice in a row."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = ""
+        self._quarter = -1
+
+    def __call__(self, event: Event) -> None:
+        if line := self._words(event):
+            self.tell(line)
+
+    def tell(self, line: str) -> None:
+        """One line about what happened."""
+        if line != self._last:
+            self._last = line
+            self._console.out(f"{one_line(line, 400)}\n")
+
+    def _words(self, event: Event) -> str:
+        match event:
+            case TurnStarted():
+                return "Asked. The answer:"
+            case TurnFinished():
+                self._last = ""
+                return _ending(event)
+            case EmbeddedProgressed():
+                return self._progress(event)
+            case DegradationChanged():
+                return f"Service level {int(event.level)}: {event.reason or event.level.name.lower()}"
+            case MacroStepped():
+                return f"Macro {event.name}, step {event.number} of {event.steps}: {event.what}"
+            case MacroFinished():
+                return f"Macro {event.name} {event.ending}. {event.text}"
+            case TourStepped():
+                return f"Tour, {event.lesson}, {event.number} of {event.steps}. {event.text}"
+            case TourEnded():
+                return event.text
+            case OutboxChanged() if event.waiting or event.dead:
+                return f"Questions waiting to be sent: {event.waiting}; given up: {event.dead}."
+            case StoreStateChanged(state="locked"):
+                return "The store is locked; /unlock opens it."
+            case SessionChanged(session_id=None):
+                return "A new session."
+        return ""
+
+    def _progress(self, event: EmbeddedProgressed) -> str:
+        if event.stage == "ready":
+            return "The model is ready."
+        quarter = -1 if event.fraction is None else int(event.fraction * QUARTERS)
+        if quarter == self._quarter and self._last.startswith("The model"):
+            return ""
+        self._quarter = quarter
+        return f"The model: {event.detail or event.stage}" + ("" if quarter < 0 else f", {quarter * 25} percent")
+
+
+def _ending(event: TurnFinished) -> str:
+    """How an answer ended; what went wrong is told beside it already."""
+    who = " ".join(filter(None, (event.provider, event.model)))
+    tokens = f", {event.completion_tokens} tokens" if event.completion_tokens is not None else ""
+    cost = f", {event.cost_usd:.4f} dollars" if event.cost_usd else ""
+    word = {"complete": "End of the answer", "cancelled": "Stopped"}.get(event.status, f"The answer is {event.status}")
+    return f"{word}{f', from {who}' if who else ''}{tokens}{cost}."
+
+
+class Lines:
+    """Reads lines and runs them until the person leaves."""
+
+    def __init__(self, runtime: Runtime, console: Console, teller: Teller) -> None:
+        self._runtime, self._console, self._teller = runtime, console, teller
+        self._input = Input(sys.stdin.fileno())
+
+    async def run(self) -> int:
+        """Reads until `/quit` or the end of the input."""
+        self._teller.tell(HELLO)
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted)
+        while (line := await self._next()) is not None:
+            if line in LEAVING:
+                break
+            if line:
+                await self._obey(line)
+        self._teller.tell("Goodbye.")
+        return OK
+
+    def _interrupted(self) -> None:
+        """Ctrl+C stops the answer, and leaves where there is none."""
+        if self._runtime.chat.busy:
+            self._stopping = asyncio.ensure_future(self._runtime.chat.stop())
+        else:
+            self._input.end()
+
+    async def _next(self) -> str | None:
+        """The next line; events are told while it is waited for. None at the end of the input."""
+        self._console.out(PROMPT)
+        self._console.drain()
+        typed = await self._input.line()
+        return None if typed is None else typed.strip()
+
+    async def _obey(self, line: str) -> None:
+        if line in HELPING:
+            self._help()
+            return
+        is_command = line.startswith("/") and NAME.fullmatch(line[1:].split(maxsplit=1)[0] if line[1:].strip() else "")
+        try:
+            if is_command:
+                await self._command(line)
+            else:
+                await self._runtime.run("chat.send", line)
+        except CommandError as error:
+            self._console.say(str(error), error.hint)
+
+    async def _command(self, line: str) -> None:
+        try:
+            result = await self._runtime.dispatch(line)
+        except NeedsConfirmation as question:
+            self._console.out(f"{one_line(str(question))} Do it? Type yes, or press Enter for no: ")
+            self._console.drain()
+            if (await self._input.line() or "").strip().lower() not in ("y", "yes"):
+                self._teller.tell("Nothing was done.")
+                return
+            result = await self._runtime.dispatch(line, confirmed=True)
+        if not isinstance(result, TurnFinished):
+            show(result, self._console)
+
+    def _help(self) -> None:
+        for each in self._runtime.registry:
+            short = f"/{each.spec.slash}, " if each.spec.slash else ""
+            self._console.out(f"{short}/{each.name}: {one_line(each.spec.help)}\n")
+
+
+class Input:
+    """Lines from a descriptor, read without holding up what goes on."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._left, self._ended = descriptor, b"", False
+        self._waiting: asyncio.Future[None] | None = None
+
+    def end(self) -> None:
+        """There is nothing more to come."""
+        self._ended = True
+        self._wake()
+
+    async def line(self) -> str | None:
+        """The next line without its end; None when there is none any more."""
+        while b"\n" not in self._left and not self._ended:
+            await self._readable()
+            if not self._ended:
+                more = os.read(self._descriptor, 65_536)
+                self._left += more
+                self._ended = not more
+        if not self._left or (self._ended and b"\n" not in self._left and not self._left.strip()):
+            return None
+        first, _, self._left = self._left.partition(b"\n")
+        return first.decode("utf-8", "replace")
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiting = loop.create_future()
+        loop.add_reader(self._descriptor, self._wake)
+        try:
+            await self._waiting
+        finally:
+            loop.remove_reader(self._descriptor)
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+async def talk(loaded: Loaded, console: Console, *, transport: Transport | None = None) -> int:
+    """Opens everything and talks in lines; returns the exit code."""
+    console.look = Look()
+    teller, answer = Teller(console), TextAnswer(console)
+
+    def heard(event: Event) -> None:
+        if isinstance(event, TurnFinished):  # the end of the text first, then what is said about it
+            answer(event)
+            teller(event)
+            return
+        teller(event)
+        if not isinstance(event, EmbeddedProgressed | SessionChanged):
+            answer(event)
+
+    async with opened(loaded, console, [heard], transport=transport) as runtime:
+        runtime.attend()
+        with contextlib.suppress(asyncio.CancelledError):
+            return await Lines(runtime, console, teller).run()
+        return OK
+
+
+def execute(console: Console) -> int:
+    """Talks in lines until the person leaves."""
+    loaded = load_settings()
+    return interrupts.run(lambda: talk(loaded, console), console)

@@ -1,0 +1,1 @@
+"""Attachments: files and pictures that go with a question."""

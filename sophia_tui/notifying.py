@@ -1,0 +1,63 @@
+"""Telling that a long answer has ended to somebody who is not looking."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from sophia_core.events import TurnFinished
+
+if TYPE_CHECKING:
+    from sophia_tui.app import SophiaApp
+
+WORDS = {"complete": "An answer is ready.", "queued": "", "cancelled": ""}
+"""What is said, and never what was asked or answered: notifications show on locked screens."""
+FAILED = "An answer ended early."
+
+
+def sequence_of(env: Mapping[str, str]) -> str:
+    """The sequence by which this terminal shows a notification, with `{}` for the words; empty: only its bell."""
+    if env.get("TMUX") or env.get("TERM", "").startswith(("screen", "tmux")):
+        return ""
+    program, term = env.get("TERM_PROGRAM", ""), env.get("TERM", "")
+    if program in ("iTerm.app", "WezTerm", "ghostty", "WarpTerminal") or "kitty" in term or "ghostty" in term:
+        return "\x1b]9;{}\x07"
+    if env.get("WT_SESSION"):
+        return "\x1b]9;{}\x07"
+    if term.startswith(("rxvt", "foot")) or env.get("VTE_VERSION"):
+        return "\x1b]777;notify;SOPHIA;{}\x07"
+    return ""
+
+
+class Notifier:
+    """Rings, or has the terminal show a notification, as the settings say."""
+
+    def __init__(
+        self, app: SophiaApp, env: Mapping[str, str] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app, self._clock = app, clock
+        self._sequence = sequence_of(os.environ if env is None else env)
+
+    def ended(self, event: TurnFinished) -> None:
+        """An answer ended: tells it if it took long and is not seen."""
+        chat = self._app.runtime.settings.chat
+        words = WORDS.get(event.status, FAILED)
+        if chat.notify == "off" or not words or event.duration_s < chat.notify_after_s or self._seen(event):
+            return
+        if chat.notify == "desktop" and self._sequence:
+            self._write(self._sequence.format(words))
+        else:
+            self._app.bell()
+
+    def _seen(self, event: TurnFinished) -> bool:
+        """Whether the person looks at it: here, at this session, and not long without a key."""
+        app = self._app
+        quiet = app.runtime.idle_lock.quiet_s
+        return app.app_focus and event.session_id == app.chat.session_id and quiet < min(event.duration_s, 60.0)
+
+    def _write(self, text: str) -> None:
+        if (driver := self._app._driver) is not None:  # there is no public way to a sequence of one's own
+            driver.write(text)
+            driver.flush()
