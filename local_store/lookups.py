@@ -107,7 +107,7 @@ def _resolve(connection: Connection, told: Conversation, known: Known) -> Resolv
     source, source_id = storable(told.source), storable(told.source_id)
     session_id, stored = _target(connection, told, source, source_id, known)
     fresh = not stored or session_id in known.fresh
-    placed = _place(connection, told, source_id, session_id, known)
+    placed = _place(connection, told, source_id, session_id, known, stored=stored)
     remarks = Counter(dict(told.remarks))
     now = now_ms()
     created = _time(told.created_at, now) or min(
@@ -174,18 +174,23 @@ class _Placed:
         return self.ids.get(message.parent) or self.outside.get(message.parent)
 
 
-def _place(connection: Connection, told: Conversation, source_id: str, session_id: str, known: Known) -> _Placed:
+def _place(
+    connection: Connection, told: Conversation, source_id: str, session_id: str, known: Known, *, stored: bool
+) -> _Placed:
     """Give every message its id: the one it always gets, or another where that one is taken by something else."""
     ids = {each.key: _id(told, source_id, each) for each in told.messages}
-    found = _stored(connection, list(ids.values()), known)
+    # An id that is derived from its conversation is in the store only with that conversation's session: for a new one
+    # there is nothing to look up, which is a third of the work of an import.
+    derived = told.source != OURS
+    found = _waiting(ids.values(), known) if derived and not stored else _stored(connection, list(ids.values()), known)
     conflicts, there = [], set()
     for each in told.messages:
-        if (stored := found.get(ids[each.key])) is None:
+        if (before := found.get(ids[each.key])) is None:
             continue
-        if stored == (session_id, storable(each.text), storable(each.reasoning)):
+        if before == (session_id, storable(each.text), storable(each.reasoning)):
             there.add(each.key)
         else:
-            conflicts.append((each, stored[0] == session_id))
+            conflicts.append((each, before[0] == session_id))
     aliases = {each.key: _other_id(told, source_id, session_id, each) for each, _ in conflicts}
     again = _stored(connection, list(aliases.values()), known)
     there |= {key for key, id in aliases.items() if id in again}
@@ -213,9 +218,12 @@ def _stored(connection: Connection, ids: list[str], known: Known) -> dict[str, t
         [json.dumps(ids)],
     )
     stored: dict[str, tuple[str, str, str]] = {row[0]: (row[1], row[2], row[3]) for row in found}
-    if known.pending:
-        stored.update({id: known.pending[id] for id in ids if id in known.pending})
-    return stored
+    return {**stored, **_waiting(ids, known)}
+
+
+def _waiting(ids: Iterable[str], known: Known) -> dict[str, tuple[str, str, str]]:
+    """Those that are looked up and not yet written."""
+    return {id: known.pending[id] for id in ids if id in known.pending} if known.pending else {}
 
 
 def _outside(
