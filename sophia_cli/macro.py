@@ -16,6 +16,7 @@ from sophia_cli.results import as_json, show
 from sophia_core.commands import CommandError
 from sophia_core.events import Event, Listener, MacroStepped
 from sophia_core.macros.macros import parse_pairs
+from sophia_core.macros.shell import shown_words
 from sophia_core.sanitize import one_line
 from sophia_core.settings import Loaded, load_settings
 
@@ -38,8 +39,8 @@ class TerminalGuard:
             return True
         if not self._console.interactive:
             return False
-        line = " ".join(one_line(word, 60) for word in argv)
-        answer = TerminalAsker(self._console).line(f"{macro.name} wants to run: {line}\nRun it? [y/always/N] ").lower()
+        question = f"{macro.name} wants to run:\n{shown_words(argv)}\nRun it? [y/always/N] "
+        answer = TerminalAsker(self._console).line(question).lower()
         if answer == "always":
             await self._macros.allow(key)
         return answer in ("y", "yes", "always")

@@ -228,7 +228,7 @@ class Registry:
         chosen = self.get(name)
         return await self._run(chosen, bind_words(chosen.spec, words), confirmed)
 
-    async def run(self, name: str, *args: object, confirmed: bool = False, **kwargs: object) -> object:
+    async def run(self, name: str, /, *args: object, confirmed: bool = False, **kwargs: object) -> object:
         """Runs one command with values; returns what its handler returns. Raises CommandError."""
         chosen = self.get(name)
         return await self._run(chosen, bind(chosen.spec, args, kwargs), confirmed)

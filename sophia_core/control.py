@@ -230,7 +230,7 @@ def _place(folder: Path) -> Path:
         raise PermissionError(f"{str(folder)!r} belongs to somebody else")
     folder.chmod(0o700)
     for old in sockets(folder):
-        if not _answers(old):
+        if _is_left_over(old):
             old.unlink(missing_ok=True)
     path = folder / f"{os.getpid()}.sock"
     if len(os.fsencode(path)) > LONGEST_PATH:
@@ -249,11 +249,14 @@ def sockets(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
-def _answers(path: Path) -> bool:
+def _is_left_over(path: Path) -> bool:
+    """Whether nobody listens any more; an app that is only slow to answer keeps its socket."""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
         connection.settimeout(1.0)
         try:
             connection.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
         except OSError:
             return False
-    return True
+    return False

@@ -167,7 +167,7 @@ class Runtime:
         correlation.set(new_request_id())
         return await self.registry.run_line(line, confirmed=confirmed)
 
-    async def run(self, name: str, *args: object, confirmed: bool = False, **kwargs: object) -> object:
+    async def run(self, name: str, /, *args: object, confirmed: bool = False, **kwargs: object) -> object:
         """Runs a command with values as one user action, under one correlation id. Raises CommandError."""
         self.idle_lock.touch()
         correlation.set(new_request_id())

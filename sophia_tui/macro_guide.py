@@ -15,7 +15,7 @@ from textual.screen import Screen
 from sophia_core.commands import Param
 from sophia_core.events import Event, MacroFinished, MacrosChanged, MacroStarted, MacroStepped
 from sophia_core.macros.language import NAME, VERBS, unfit
-from sophia_core.macros.running import MacroError
+from sophia_core.macros.outcome import MacroError
 from sophia_core.sanitize import one_line
 from sophia_tui.arguments import STRICT, Kind, Offer, kind_of
 

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, cast, get_args
 from sophia_core.config_file import Problem
 from sophia_core.macros.conditions import BadCondition, Condition, parse_condition
 from sophia_core.macros.templates import BadTemplate, Template
+from sophia_core.sanitize import one_line, sanitize
 
 Kind = Literal["text", "number", "yes", "choice", "file", "folder", "session", "model", "theme"]
 Does = Literal["run", "ask", "shell", "read", "save", "say", "stop", "macro"]
@@ -27,7 +28,11 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MOST_STEPS: Final = 100
 MOST_PARAMETERS: Final = 20
 LONGEST_TEXT: Final = 64 * 1024
+LONGEST_WORDS: Final = 300
+"""Characters of what lists and questions show of a macro: its help, what it asks, a choice."""
 LONGEST_FILE: Final = 256 * 1024
+MOST_DOTS: Final = 256
+"""In one line of a folder's macro: reading a dotted key takes the square of its parts, minutes in a file of them."""
 LONGEST_WAIT_S: Final = 24 * 3600.0
 DEFAULT_SHELL_S: Final = 60.0
 GIVEN: Final = frozenset(
@@ -95,6 +100,8 @@ class Macro:
     path: Path | None = None
     digest: str = ""
     """SHA-256 of the file: what a person trusted was this text and no other."""
+    source: str = field(default="", repr=False)
+    """The text of the file that was read: what is shown is what runs, whatever stands in the file by then."""
     project: bool = False
     """True for one that came with a folder rather than from the person."""
 
@@ -117,17 +124,24 @@ def parse_macro(
     """Return the macro in the content of a file, and what is wrong with it."""
     where = str(path or name)
     try:
-        tables = tomllib.loads(content.decode("utf-8"))
+        source = content.decode("utf-8").replace("\r\n", "\n")
+        if project and max(line.count(".") for line in source.split("\n")) > MOST_DOTS:
+            return None, [Problem(where, f"has a line with more than {MOST_DOTS} dots.", "Break the line.")]
+        tables = tomllib.loads(source)
     except UnicodeDecodeError:
         return None, [Problem(where, "is not UTF-8.", "Save the file as UTF-8.")]
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         return None, [Problem(where, f"is not valid TOML: {error}.", "Correct it.")]
+    if project and sanitize(source) != source:
+        # Somebody has to look at it before it runs, and must see all there is, in the order in which it is read.
+        fix = r"Write such characters as \u and four digits."
+        return None, [Problem(where, "has characters that do not show.", fix)]
     reader = _Reader(where)
     macro = reader.macro(name, tables)
     if reader.problems:
         return None, reader.problems
     digest = hashlib.sha256(content).hexdigest()
-    return Macro(name, macro.help, macro.steps, macro.parameters, macro.key, path, digest, project), []
+    return Macro(name, macro.help, macro.steps, macro.parameters, macro.key, path, digest, source, project), []
 
 
 class _Reader:
@@ -145,7 +159,7 @@ class _Reader:
         parameters = self._parameters(tables.get("parameters", {}))
         steps = self._steps(tables.get("steps"), {each.name for each in parameters})
         key = self._text("key", tables.get("key", ""))
-        return Macro(name, help_text, tuple(steps), tuple(parameters), key)
+        return Macro(name, one_line(help_text, LONGEST_WORDS), tuple(steps), tuple(parameters), key)
 
     def _wrong(self, place: str, message: str, fix: str) -> None:
         self.problems.append(Problem(f"{self._where}: {place}" if place else self._where, message, fix))
@@ -187,7 +201,7 @@ class _Reader:
         made = Parameter(
             name,
             cast("Kind", kind),
-            self._text(f"{place}.ask", table.get("ask", "")),
+            one_line(self._text(f"{place}.ask", table.get("ask", "")), LONGEST_WORDS),
             None if default is None else _plain(default),
             choices,
         )
@@ -200,6 +214,9 @@ class _Reader:
             return ()
         if not isinstance(listed, list) or not listed or not all(isinstance(each, str) for each in listed):
             self._wrong(f"{place}.choices", "has to list texts.", 'Write choices = ["one", "two"].')
+            return ()
+        if any(one_line(each, LONGEST_WORDS) != each for each in listed):
+            self._wrong(f"{place}.choices", "has to list short texts of one line.", "Take out what does not show.")
             return ()
         return tuple(listed)
 

@@ -45,12 +45,13 @@ class Library:
         files = list(self._files())
         seen = tuple(_signature(path) for path, _ in files)
         if seen != self._shelf.seen or not seen:
-            self._shelf = Shelf(seen=seen)
+            shelf = Shelf(seen=seen)
             for path, project in files:
                 macro, problems = read_macro(path, project=project)
-                self._shelf.problems += problems
+                shelf.problems += problems
                 if macro is not None:
-                    self._place(macro)
+                    _place(macro, shelf)
+            self._shelf = shelf  # whole: another thread may be looking
         return self._shelf
 
     def _files(self) -> Iterator[tuple[Path, bool]]:
@@ -60,15 +61,6 @@ class Library:
             except OSError:
                 continue
             yield from ((path, project) for path in found[:MOST_FILES])
-
-    def _place(self, macro: Macro) -> None:
-        before = self._shelf.macros.get(macro.name)
-        if before is not None and macro.project and not before.project:
-            # A folder must not put something else under a name that the person knows.
-            fix = "Give it another name."
-            self._shelf.problems.append(Problem(str(macro.path), f"{macro.name!r} is a macro of yours.", fix))
-        else:
-            self._shelf.macros[macro.name] = macro
 
     def is_trusted(self, macro: Macro) -> bool:
         """Say whether a macro may run: those of a folder only after somebody has looked at them."""
@@ -102,6 +94,16 @@ class Library:
             raise FileExistsError(f"there is a macro {name!r} already")
         _write(path, text)
         return path
+
+
+def _place(macro: Macro, shelf: Shelf) -> None:
+    before = shelf.macros.get(macro.name)
+    if before is not None and macro.project and not before.project:
+        # A folder must not put something else under a name that the person knows.
+        fix = "Give it another name."
+        shelf.problems.append(Problem(str(macro.path), f"{macro.name!r} is a macro of yours.", fix))
+    else:
+        shelf.macros[macro.name] = macro
 
 
 def _signature(path: Path) -> tuple[str, int, int]:

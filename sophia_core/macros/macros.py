@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from local_store.errors import StoreError
 from sophia_core.commands import Command, Declaration, Param, Registry, command
@@ -17,13 +17,17 @@ from sophia_core.events import Bus, MacrosChanged
 from sophia_core.logs import new_request_id
 from sophia_core.macros.language import Macro, Parameter
 from sophia_core.macros.library import Library, Shelf
+from sophia_core.macros.outcome import Guard, MacroError, MacroResult, NobodyThere
 from sophia_core.macros.recording import Recording, macro_text
-from sophia_core.macros.running import Around, Guard, MacroError, MacroResult, NobodyThere, Run
 from sophia_core.macros.shell import clean_environment
 from sophia_core.state import Current
 from sophia_core.vault import Vault
 
+if TYPE_CHECKING:
+    from sophia_core.macros.running import Run
+
 HEAD = Path(".git") / "HEAD"
+LONGEST_HEAD = 4096
 TYPES: Mapping[str, Any] = {"number": float, "yes": bool}
 
 
@@ -63,6 +67,8 @@ class Macros:
         """What is selected on the screen, where there is one."""
         self.recording: Recording | None = None
         self.running: asyncio.Task[Any] | None = None
+        self._looked_at: dict[str, str] = {}
+        """The digest of every text that was shown, by the macro's name."""
         self._commands: dict[str, Command] = {}
         self._shelf: Shelf | None = None
         """What the commands were made from; another object as soon as a file is another."""
@@ -121,7 +127,7 @@ class Macros:
         if self.running is not None:
             raise MacroError("A macro is running.", "Stop it first: /macro.stop.")
         macro = await asyncio.to_thread(self.find, name)
-        run = Run(self._around(), new_request_id(), dry=dry)
+        run = self._new_run(dry=dry)
         self.running = asyncio.current_task()
         try:
             result = await run.of(macro, values)
@@ -131,8 +137,12 @@ class Macros:
             raise MacroError(result.text)
         return result
 
-    def _around(self) -> Around:
-        return Around(self._registry, self._bus, Path.cwd(), self._env, self.find, self._given, self.guard)
+    def _new_run(self, *, dry: bool) -> Run:
+        """What runs macros is loaded with the first run."""
+        from sophia_core.macros.running import Around, Run
+
+        around = Around(self._registry, self._bus, Path.cwd(), self._env, self.find, self._given, self.guard)
+        return Run(around, new_request_id(), dry=dry)
 
     async def _given(self) -> Mapping[str, str]:
         now = datetime.now().astimezone()
@@ -193,9 +203,10 @@ class Macros:
     async def show(self, name: str) -> str:
         """Show the text of a macro."""
         macro = self._library.look().macros.get(name)
-        if macro is None or macro.path is None:
+        if macro is None:
             raise MacroError(f"There is no macro {name!r}.", "`sophia macro list` lists them.")
-        return await asyncio.to_thread(macro.path.read_text, "utf-8", "replace")
+        self._looked_at[name] = macro.digest
+        return macro.source
 
     @command("macro.run", enabled=_idle)
     async def run(self, name: str, values: str = "", *, dry_run: bool = False) -> MacroResult:
@@ -211,7 +222,7 @@ class Macros:
 
     async def plan(self, name: str, values: Mapping[str, str]) -> MacroResult:
         """Say what a macro would do; nothing is done and nobody is asked but for its parameters."""
-        run = Run(self._around(), new_request_id(), dry=True)
+        run = self._new_run(dry=True)
         result = await run.of(await asyncio.to_thread(self.find, name), values)
         if result.ending == "failed":
             raise MacroError(result.text)
@@ -228,7 +239,7 @@ class Macros:
         macro = (await asyncio.to_thread(self._library.look)).macros.get(name)
         if macro is None or macro.path is None:
             return "", ""
-        return await asyncio.to_thread(macro.path.read_text, "utf-8", "replace"), str(macro.path)
+        return macro.source, str(macro.path)
 
     async def save(self, name: str, text: str) -> Path:
         """Write a macro of the person's own, in place of one they had. Raises MacroError."""
@@ -244,12 +255,14 @@ class Macros:
         """Say what is wrong with macro files, with the place and what to do."""
         return await self.refresh() or ["every macro is sound"]
 
-    @command("macro.trust", audited=True)
+    @command("macro.trust", enabled=_idle, audited=True)
     async def trust(self, name: str) -> str:
         """Let a macro of this folder run from now on, as long as its text stays the same."""
         macro = self._library.look().macros.get(name)
         if macro is None:
             raise MacroError(f"There is no macro {name!r}.", "`sophia macro list` lists them.")
+        if self._looked_at.get(name, macro.digest) != macro.digest:
+            raise MacroError(f"{name!r} was changed after you looked at it.", f"Read it again: /macro.show {name}.")
         await asyncio.to_thread(self._library.trust, macro.digest)
         return f"{name} may run, as long as it is not changed."
 
@@ -280,7 +293,8 @@ class Macros:
         self.recording = None
         await self.refresh()
         more = f" {recorded.left_out} commands cannot be part of a macro." if recorded.left_out else ""
-        return f"Kept {len(recorded.lines)} steps as /{name}, in {path}.{more}"
+        count = f"{len(recorded.lines)} step{'' if len(recorded.lines) == 1 else 's'}"
+        return f"Kept {count} as /{name}, in {path}.{more}"
 
     @command("macro.discard", enabled=_recording)
     async def discard(self) -> str:
@@ -340,6 +354,9 @@ def _branch(folder: Path) -> str:
         head = each / HEAD
         with suppress(OSError):
             if head.is_file():
-                text = head.read_text("utf-8", "replace").strip()
-                return text.removeprefix("ref: refs/heads/") if text.startswith("ref: ") else text[:12]
+                with head.open("rb") as file:
+                    text, *_ = file.read(LONGEST_HEAD).decode("utf-8", "replace").splitlines() or [""]
+                name = text.strip().removeprefix("ref: refs/heads/") if text.startswith("ref: ") else text[:12]
+                # No branch of git's is called like an option, but a folder from elsewhere may say so.
+                return name if name.isprintable() and not name.startswith("-") else ""
     return ""

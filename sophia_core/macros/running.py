@@ -4,75 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import hashlib
+import os
+import stat
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final
 
 from local_store.errors import StoreError
 from sophia_core.cmdline import BadLine
 from sophia_core.commands import CommandError, NeedsConfirmation, Registry, bind_words
 from sophia_core.events import Bus, MacroFinished, MacroStarted, MacroStepped, ProgramRan, TurnFinished
 from sophia_core.macros.language import Macro, Parameter, Step, unfit
+from sophia_core.macros.outcome import Ending, Guard, MacroError, MacroResult
 from sophia_core.macros.shell import Output, ShellError, run_program
 from sophia_core.macros.templates import Template, fill_line
 from sophia_core.present import row_of
 
-Ending = Literal["finished", "stopped", "failed", "cancelled"]
 DEEPEST: Final = 8
 MOST_TIMES: Final = 1000
 """How often one step is repeated at most."""
 MOST_DONE: Final = 10_000
 """How many steps one run takes at most, those of called macros included."""
 LONGEST_RESULT: Final = 1 << 20
-
-
-class MacroError(CommandError):
-    """A macro cannot go on; the text says at which step and why, `output` what a program had said."""
-
-    def __init__(self, message: str, hint: str = "", output: str = "") -> None:
-        super().__init__(message, hint)
-        self.output = output
-
-
-class Guard(Protocol):
-    """Who is asked before a macro does what only a person may decide."""
-
-    async def may_run(self, macro: Macro, argv: Sequence[str], key: str) -> bool:
-        """Whether the macro may run this program; `key` names the step as it was written."""
-
-    async def may_do(self, macro: Macro, question: str) -> bool:
-        """Whether the macro may do what asks first."""
-
-    async def value_of(self, macro: Macro, parameter: Parameter) -> str | None:
-        """What the person gives for a parameter; None when they gave up."""
-
-
-class NobodyThere:
-    """For runs without a person: nothing that asks is done."""
-
-    async def may_run(self, macro: Macro, argv: Sequence[str], key: str) -> bool:
-        return False
-
-    async def may_do(self, macro: Macro, question: str) -> bool:
-        return False
-
-    async def value_of(self, macro: Macro, parameter: Parameter) -> str | None:
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class MacroResult:
-    """What became of a macro."""
-
-    macro: str
-    ending: Ending
-    text: str
-    """What it says in the end: its last result, why it stopped, or what failed."""
-    results: Mapping[str, str]
-    """Every result that was kept, by its name."""
-    steps: int
-    """How many steps were done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +128,10 @@ class Run:
         if step.each is None:
             result = await self._once(macro, number, step, state)
         else:
-            results = [await self._once(macro, number, step, state, item) for item in self._items(step, state)]
+            results: list[str] = []
+            for item in self._items(step, state):
+                results.append(await self._once(macro, number, step, state, item))
+                _within_bounds(sum(map(len, results)))
             result = "\n".join(results)
         state.last = result or state.last
         if step.name:
@@ -197,8 +155,7 @@ class Run:
         values = _known({**state.values, "item": item}, dry=self._dry)
         async with asyncio.timeout(step.timeout_s):
             result = await self._do(macro, number, step, values)
-        if len(result) > LONGEST_RESULT:
-            raise MacroError(f"the result has {len(result):,} characters; {LONGEST_RESULT:,} are kept at most.")
+        _within_bounds(len(result))
         return result
 
     async def _do(self, macro: Macro, number: int, step: Step, values: Mapping[str, str]) -> str:
@@ -217,8 +174,7 @@ class Run:
             case "read":
                 return await asyncio.to_thread(_read, self._path(step, values))
             case "save":
-                text = (step.text or Template("")).fill(values)
-                return await asyncio.to_thread(_save, self._path(step, values), text, step.replace)
+                return await self._save(macro, step, values)
             case "say":
                 return step.words[0].fill(values)
             case "stop":
@@ -250,9 +206,17 @@ class Run:
             result = await registry.run(name, confirmed=True, **values)
         return _text_of(name, result)
 
+    async def _save(self, macro: Macro, step: Step, values: Mapping[str, str]) -> str:
+        path, text = self._path(step, values), (step.text or Template("")).fill(values)
+        # Whoever wrote the folder gets no hand on the person's own files, nor on what git or SOPHIA act upon.
+        asks = macro.project and not await asyncio.to_thread(_lies_in, self._around.folder, path)
+        if asks and not await self._around.guard.may_do(macro, f"Write to {str(path)!r}?"):
+            raise MacroError(f"{str(path)!r} was not allowed to be written.", "Save it in the folder.")
+        return await asyncio.to_thread(_save, path, text, step.replace)
+
     async def _shell(self, macro: Macro, number: int, step: Step, values: Mapping[str, str]) -> str:
         argv = [word.fill(values) for word in step.words]
-        if not await self._around.guard.may_run(macro, argv, f"{macro.digest}/{number}"):
+        if not await self._around.guard.may_run(macro, argv, self._key(macro, number)):
             raise MacroError(f"{argv[0]!r} was not allowed to run.", "Allow it in the app, or with --allow-programs.")
         code: int | None = None
         try:
@@ -263,6 +227,12 @@ class Run:
         finally:
             self._around.bus.publish(ProgramRan(self._id, macro.name, argv[0], code))
         return _checked(argv[0], output)
+
+    def _key(self, macro: Macro, number: int) -> str:
+        """What "always" holds for: a step of a text, and with one that came with a folder, of that folder: the same
+        words run other programs in another one."""
+        folder = hashlib.sha256(os.fsencode(self._around.folder)).hexdigest()[:32]
+        return f"{macro.digest}/{number}" + (f"/{folder}" if macro.project else "")
 
     async def _call(self, step: Step, values: Mapping[str, str]) -> str:
         name = step.words[0].fill(values)
@@ -279,6 +249,11 @@ class Run:
             self._calls.pop()
             return str(stop)
         return state.last
+
+
+def _within_bounds(size: int) -> None:
+    if size > LONGEST_RESULT:
+        raise MacroError(f"the result has {size:,} characters; {LONGEST_RESULT:,} are kept at most.")
 
 
 def _known(values: Mapping[str, str], *, dry: bool = False) -> Mapping[str, str]:
@@ -338,7 +313,10 @@ def _checked(program: str, output: Output) -> str:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        # A pipe would wait for somebody to write into it, and could not be stopped.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise MacroError(f"{str(path)!r} is no file.")
             content = file.read(LONGEST_RESULT + 1)
     except OSError as error:
         raise MacroError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
@@ -349,10 +327,22 @@ def _read(path: Path) -> str:
     return content.decode("utf-8", "replace")
 
 
+def _lies_in(folder: Path, path: Path) -> bool:
+    """Whether the path stays in the folder, links followed, and out of what is hidden there."""
+    try:
+        inner = path.resolve().relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return not any(part.startswith(".") for part in inner.parts)
+
+
 def _save(path: Path, text: str, replace: bool) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w" if replace else "x", encoding="utf-8") as file:
+        # Never through a link: a folder from elsewhere could point one at a file of the person's.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        flags |= os.O_TRUNC if replace else os.O_EXCL
+        with os.fdopen(os.open(path, flags, 0o666), "w", encoding="utf-8") as file:
             file.write(text if text.endswith("\n") else f"{text}\n")
     except FileExistsError:
         raise MacroError(f"{str(path)!r} exists already.", "Name another file, or write replace = true.") from None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sophia_core.sanitize import sanitize
+
 MOST_BYTES: Final = 1 << 20
 GRACE_S: Final = 1.0
 
@@ -27,6 +29,11 @@ class Output:
     code: int
     cut: bool
     """True when it said more than is kept."""
+
+
+def shown_words(argv: Sequence[str]) -> str:
+    """The program and its arguments, one a line and whole: nothing hides behind blanks or quotes."""
+    return "\n".join(f"{'  ' if number else ''}{sanitize(word)!r}" for number, word in enumerate(argv))
 
 
 def clean_environment(env: Mapping[str, str], secret: Iterable[str]) -> dict[str, str]:

@@ -10,15 +10,14 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Button
 
-from sophia_core.sanitize import sanitize
+from sophia_core.macros.shell import shown_words
 from sophia_tui.screens.dialog import Choice, Choices, Dialog, Line
 
 Allowed = Literal["once", "always", "no"]
 
 
-def shown_words(argv: Sequence[str]) -> str:
-    """The program and its arguments, one a line where there are several: nothing is hidden by blanks or quotes."""
-    return "\n".join(f"{'  ' if number else ''}{sanitize(word)!r}" for number, word in enumerate(argv))
+ROOM = 8, 500
+"""Lines and characters beyond which not all of a program shows without scrolling."""
 
 
 class AllowProgram(Dialog[Allowed]):
@@ -39,8 +38,10 @@ class AllowProgram(Dialog[Allowed]):
 
     def compose_box(self) -> ComposeResult:
         yield Line(f"The macro {self._macro!r} wants to run a program", classes="title")
-        with VerticalScroll(id="argv", can_focus=False):
-            yield Line(shown_words(self._argv))
+        words = shown_words(self._argv)
+        yield Line(_long(words), id="long", classes="trouble")
+        with VerticalScroll(id="argv"):
+            yield Line(words)
         yield Line(f"in {self._folder}", classes="note")
         with VerticalScroll(id="macro"):
             yield Line(self._text)
@@ -52,6 +53,7 @@ class AllowProgram(Dialog[Allowed]):
         yield Line("“Always” holds until the macro's text changes. Esc means no", classes="keys")
 
     def on_mount(self) -> None:
+        """No is what Enter says."""
         super().on_mount()
         self.query_one("#no").focus()
 
@@ -68,3 +70,10 @@ class AllowProgram(Dialog[Allowed]):
     def action_leave(self) -> None:
         """Esc is no."""
         self.dismiss("no")
+
+
+def _long(words: str) -> str:
+    lines, characters = ROOM
+    if words.count("\n") < lines and len(words) <= characters:
+        return ""
+    return f"It has {len(words):,} characters, more than show at once: scroll through them before you say yes."

@@ -13,9 +13,10 @@ from textual.widgets import Input, TextArea
 
 from sophia_core.commands import Param
 from sophia_core.events import Event, MacroFinished
+from sophia_core.macros.shell import shown_words
 from sophia_tui.app import SophiaApp
 from sophia_tui.completions import place_of
-from sophia_tui.screens.allow_program import AllowProgram, shown_words
+from sophia_tui.screens.allow_program import AllowProgram
 from sophia_tui.screens.ask_value import AskValue
 from sophia_tui.screens.finder import Rows
 from sophia_tui.screens.macro_editor import MacroEditor
@@ -227,3 +228,15 @@ def test_where_in_the_arguments_somebody_types() -> None:
 def test_what_a_program_gets_is_shown_as_it_is() -> None:
     assert shown_words(["rm", "-rf", "a b", "\x1b[31m\n"]).splitlines()[:3] == ["'rm'", "  '-rf'", "  'a b'"]
     assert "\x1b" not in shown_words(["\x1b[31m"])
+
+
+async def test_a_program_too_long_to_show_says_so_and_can_be_scrolled(open_app: Open) -> None:
+    async with open_app() as (app, pilot):
+        for argv, long in ((["git", "diff"], False), (["sh", "-c", f"true{' ' * 4000}; rm -r x"], True)):
+            screen = AllowProgram("m", argv, "/", "help = 'x'", "m.toml")
+            app.push_screen(screen)
+            await until(pilot, lambda screen=screen: app.screen is screen and screen.focused is not None)  # type: ignore[misc]
+            assert screen.query_one("#long").display is long
+            assert screen.query_one("#argv").focusable
+            await pilot.press("escape")
+            await until(pilot, lambda: len(app.screen_stack) == 1)

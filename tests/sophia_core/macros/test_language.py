@@ -186,3 +186,36 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     assert read_macro(tmp_path / "gone.toml")[0] is None
     (tmp_path / "big.toml").write_bytes(b"#" * (300 * 1024))
     assert "is larger than" in str(read_macro(tmp_path / "big.toml")[1][0])
+
+
+def of_a_folder(text: str) -> tuple[Macro | None, str]:
+    macro, problems = parse_macro("theirs", text.encode(), project=True)
+    return macro, " ".join(map(str, problems))
+
+
+@pytest.mark.parametrize("hidden", ["\u202e", "\u200b", "\x9b31m", "\u2066"])
+def test_a_folders_macro_shows_all_there_is(hidden: str) -> None:
+    text = f'help = "x"\n[[steps]]\nsay = "a{hidden}b"\n'
+    macro, problem = of_a_folder(text)
+    assert macro is None and "do not show" in problem
+    assert of_a_folder(text.replace(hidden, "é\U0001f469\u200d\U0001f52c"))[0] is not None
+    assert of_a_folder('help = "x"\r\n[[steps]]\r\nsay = "a"\r\n')[0] is not None
+
+
+def test_what_lists_show_of_a_macro_is_one_harmless_line() -> None:
+    text = r"""help = "\u001b]52;c;eA==\u0007 a\nb"
+[parameters.a]
+ask = "\u001b[2J?"
+[[steps]]
+say = "x"
+"""
+    macro = good(text)
+    assert (macro.help + macro.parameters[0].ask).isprintable() and macro.source == text
+    assert "short texts of one line" in wrong(
+        text.replace("ask =", 'choices = ["x"]\nask =').replace('"x"]', r'"\u001b"]')
+    )
+
+
+def test_a_folders_macro_cannot_keep_the_reader_busy() -> None:
+    macro, problem = of_a_folder(".".join("a" * 100_000) + " = 1")
+    assert macro is None and "dots" in problem

@@ -13,7 +13,7 @@ import pytest
 from sophia_core.commands import CommandError
 from sophia_core.events import MacroFinished, MacroStarted, MacroStepped, ProgramRan
 from sophia_core.macros.language import Macro, Parameter
-from sophia_core.macros.running import MacroResult
+from sophia_core.macros.outcome import MacroResult
 from tests.scripted import ScriptedReply, chat
 from tests.sophia_core.conftest import Bench, OpenBench
 
@@ -243,6 +243,120 @@ async def test_a_folder_cannot_take_a_name_of_the_persons(bench: OpenBench, tmp_
     opened = await ready(bench, tmp_path)
     assert any("'review' is a macro of yours" in each for each in await opened.runtime.macros.refresh())
     assert "evil" not in await opened.runtime.macros.show("review")
+
+
+def theirs(folder: Path, text: str, name: str = "theirs") -> Path:
+    path = folder / ".sophia" / "macros" / f"{name}.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+async def test_what_is_trusted_is_what_was_shown(bench: OpenBench, tmp_path: Path, folder: Path) -> None:
+    path = theirs(folder, 'help = "x"\n[[steps]]\nsay = "harmless"\n')
+    opened = await ready(bench, tmp_path)
+    assert "harmless" in await opened.runtime.macros.show("theirs")
+    path.write_text('help = "x"\n[[steps]]\nsay = "something else"\n')
+    with pytest.raises(CommandError, match="was changed after you looked at it"):
+        await opened.runtime.run("macro.trust", "theirs")
+    assert "something else" in await opened.runtime.macros.show("theirs")
+    await opened.runtime.run("macro.trust", "theirs")
+    assert (await run(opened, "theirs")).text == "something else"
+
+
+async def test_a_macro_cannot_trust_another(bench: OpenBench, tmp_path: Path, folder: Path) -> None:
+    theirs(folder, 'help = "x"\n[[steps]]\nsay = "ran"\n')
+    opened = await ready(bench, tmp_path, opener='[[steps]]\nrun = "macro.trust theirs"\n')
+    with pytest.raises(CommandError, match="a macro is running"):
+        await run(opened, "opener")
+
+
+class Always(Person):
+    """Somebody whose "always" is remembered under its key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[str] = []
+
+    async def may_run(self, macro: Macro, argv: Sequence[str], key: str) -> bool:
+        self.keys.append(key)
+        return True
+
+
+async def test_always_holds_for_a_folders_program_in_that_folder_only(
+    bench: OpenBench, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, person = 'help = "x"\n[[steps]]\nshell = ["true"]\n', Always()
+    theirs(folder, text)
+    opened = await ready(bench, tmp_path, person=person, mine='[[steps]]\nshell = ["true"]\n')
+    await opened.runtime.run("macro.trust", "theirs")
+    for place in (folder, tmp_path):
+        monkeypatch.chdir(place)
+        await run(opened, "theirs")
+        await run(opened, "mine")
+    here, mine, there, mine_too = person.keys
+    assert here != there and mine == mine_too and not any(key.split()[1:] for key in person.keys)
+
+
+@pytest.mark.parametrize("where", ["../out.txt", ".git/hooks/pre-commit", "away/out.txt", "{date}/../../out.txt"])
+async def test_a_folders_macro_asks_before_it_writes_elsewhere(
+    bench: OpenBench, tmp_path: Path, folder: Path, where: str
+) -> None:
+    (folder / "away").symlink_to(tmp_path)
+    theirs(folder, f'help = "x"\n[[steps]]\nsave = "{where}"\ntext = "x"\n[[steps]]\nsay = "ran"\n')
+    theirs(folder, 'help = "x"\n[[steps]]\nsave = "notes/a.txt"\ntext = "x"\n', "tame")
+    person = Person(agrees=False)
+    opened = await ready(bench, tmp_path, person=person)
+    for name in ("theirs", "tame"):
+        await opened.runtime.run("macro.trust", name)
+    with pytest.raises(CommandError, match="was not allowed to be written"):
+        await run(opened, "theirs")
+    assert len(person.asked) == 1 and not (tmp_path / "out.txt").exists() and not (folder / ".git").exists()
+    await run(opened, "tame")
+    assert (folder / "notes" / "a.txt").read_text() == "x\n" and len(person.asked) == 1
+
+
+async def test_links_are_not_written_through_and_pipes_not_waited_for(
+    bench: OpenBench, tmp_path: Path, folder: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (folder / "notes.md").symlink_to(precious)
+    os.mkfifo(folder / "pipe")
+    writes = '[[steps]]\nsave = "notes.md"\ntext = "x"\nreplace = true\n'
+    opened = await ready(bench, tmp_path, writes=writes, reads='[[steps]]\nread = "pipe"\n')
+    with pytest.raises(CommandError, match="cannot be written"):
+        await run(opened, "writes")
+    assert precious.read_text() == "mine"
+    with pytest.raises(CommandError, match="is no file"):
+        await run(opened, "reads")
+
+
+async def test_repeating_cannot_pile_up_more_than_is_kept(bench: OpenBench, tmp_path: Path, folder: Path) -> None:
+    (folder / "large").write_text("x" * 900_000)
+    text = '[[steps]]\nread = "large"\neach = ["1", "2", "3"]\n'
+    opened = await ready(bench, tmp_path, piles=text)
+    with pytest.raises(CommandError, match="are kept at most"):
+        await run(opened, "piles")
+
+
+@pytest.mark.parametrize(
+    ("head", "branch"),
+    [
+        ("ref: refs/heads/main\n", "main"),
+        ("ref: refs/heads/--output=x\n", ""),
+        ("ref: refs/heads/a\x1b[31m\n", ""),
+        ("ref: refs/heads/a\nand more\n", "a"),
+        ("", ""),
+    ],
+)
+async def test_a_folders_branch_is_a_name(
+    bench: OpenBench, tmp_path: Path, folder: Path, head: str, branch: str
+) -> None:
+    (folder / ".git").mkdir()
+    (folder / ".git" / "HEAD").write_text(head)
+    opened = await ready(bench, tmp_path, where='[[steps]]\nsay = "<{git_branch}>"\n')
+    assert (await run(opened, "where")).text == f"<{branch}>"
 
 
 async def test_what_was_done_is_kept_and_done_again(bench: OpenBench, tmp_path: Path) -> None:
