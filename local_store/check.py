@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from local_store import engine
 from local_store.abandoned import orphaned
 from local_store.audit import Audit
-from local_store.blob_checks import blob_checks
 from local_store.database import Database
 from local_store.errors import StoreError
 from local_store.instance import Instance
@@ -47,6 +46,8 @@ class Checkup:
         ]
 
     def _read_checks(self, full: bool) -> list[CheckResult]:
+        from local_store.blob_checks import blob_checks
+
         results = [self._asking("database", "integrity_check" if full else "quick_check", engine.RESTORE_HINT)]
         if full:
             results.append(self._pages())

@@ -24,11 +24,12 @@ from local_store.instance import Instance
 from local_store.plans import MARK, Plan, plan, session_conditions
 from local_store.query import Query, parse
 from local_store.search_schema import FACETS
-from local_store.titles import Titles
 from local_store.types import Found, Hit, Message, Session
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
+
+    from local_store.titles import Titles
 
 PATIENCE_S = 1.0
 SNIPPET_WORDS = 16
@@ -202,6 +203,8 @@ class Search:
         return []
 
     def _known_titles(self, connection: Connection) -> Titles:
+        from local_store.titles import Titles
+
         state = int(connection.execute("SELECT titles FROM search_state").fetchone()[0])
         known = self._titles
         if known is None or known[0] != state:

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from local_store import readonly
-from local_store.analytics import Analytics
 from local_store.audit import Audit
 from local_store.check import Checkup
 from local_store.database import Database
@@ -17,20 +16,16 @@ from local_store.engine import BUSY_S
 from local_store.head import Pulse, raise_generation
 from local_store.keys import Credentials
 from local_store.keyslots import KeySlots
-from local_store.memories import Memories
 from local_store.messages import Messages
 from local_store.opening import Opened, open_typed, open_writable
-from local_store.organising import Organising
 from local_store.outbox import Outbox
 from local_store.parts import Parts
 from local_store.recent import Recent
 from local_store.responses import Responses
 from local_store.rotation import Rotator
-from local_store.runs import Runs
 from local_store.search import Search
 from local_store.secrets import Secrets
 from local_store.sessions import Sessions
-from local_store.setting_history import SettingHistory
 from local_store.side import Sides
 from local_store.turns import Turns
 from local_store.types import CheckResult, KeyPolicy, RolledBack, SlotKind, StorePaths
@@ -38,12 +33,17 @@ from local_store.usage import UsageLedger
 from local_store.watch import Watch
 
 if TYPE_CHECKING:
+    from local_store.analytics import Analytics
     from local_store.backup import Backups
     from local_store.blobs import Blobs
     from local_store.bulk import Bulk
+    from local_store.memories import Memories
     from local_store.metrics import Metrics
+    from local_store.organising import Organising
     from local_store.purge import Purger
     from local_store.repair import Repairer
+    from local_store.runs import Runs
+    from local_store.setting_history import SettingHistory
     from local_store.vectors import Vectors
 
 
@@ -76,19 +76,49 @@ class Store:
         self.secrets = Secrets(self._database)
         self.search = Search(self._database, opened.instance)
         self.drafts = Drafts(self._database, opened.instance)
-        self.organising = Organising(self._database)
         self.watch = Watch(self._database, opened.instance)
         self.usage = UsageLedger(self._database)
-        self.runs = Runs(self._database)
-        self.memories = Memories(self._database)
-        self.analytics = Analytics(self._database)
-        self.setting_history = SettingHistory(self._database)
         self.recent = Recent(self._database)
         self.audit = Audit(self._database, opened.keys, paths)
         self._checkup = Checkup(paths, self._database, opened.keys, opened.instance, self.audit)
         self.sides = Sides(paths, self._database)
         rotator = Rotator(paths, self._database, opened.keys, opened.presence, self.sides)
         self.keys = KeySlots(opened.keys, rotator, self.audit)
+
+    @cached_property
+    def analytics(self) -> Analytics:
+        """How often what was done on which day; loaded when it is first used."""
+        from local_store.analytics import Analytics
+
+        return Analytics(self._database)
+
+    @cached_property
+    def organising(self) -> Organising:
+        """Folders, tags and pins of sessions; loaded when it is first used."""
+        from local_store.organising import Organising
+
+        return Organising(self._database)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Runs of plans, and what happened in each; loaded when it is first used."""
+        from local_store.runs import Runs
+
+        return Runs(self._database)
+
+    @cached_property
+    def memories(self) -> Memories:
+        """What personas remember; loaded when it is first used."""
+        from local_store.memories import Memories
+
+        return Memories(self._database)
+
+    @cached_property
+    def setting_history(self) -> SettingHistory:
+        """Which settings were changed, and when; loaded when it is first used."""
+        from local_store.setting_history import SettingHistory
+
+        return SettingHistory(self._database)
 
     @cached_property
     def bulk(self) -> Bulk:

@@ -78,4 +78,5 @@ def ago(then_ms: int, now_ms: int) -> str:
 def sentence(words: str) -> str:
     """What an error says, as a sentence of its own."""
     said = words.strip()
-    return said[:1].upper() + said[1:] + ("" if not said or said[-1] in ".!?:…" else ".")
+    named = "." in said.partition(" ")[0].rstrip(".,:;")  # a command or a file, which is written as it is
+    return (said[:1] if named else said[:1].upper()) + said[1:] + ("" if not said or said[-1] in ".!?:…" else ".")

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sophia_core.commands import BadArguments, CommandError, command, type_name
 from sophia_core.config_file import line_of, read_toml, set_value
@@ -16,10 +16,12 @@ from sophia_core.events import Bus, SettingChanged
 from sophia_core.sanitize import one_line
 
 if TYPE_CHECKING:
-    from sophia_core.settings import Loaded
+    from sophia_core.settings import Loaded, Settings
 
 NOT_HERE: Final = frozenset({"providers", "keys"})
-"""Tables with rules of their own: `provider.add` and the file itself."""
+"""Tables with rules of their own: `provider.add` and the file itself; of the keys only the preset is a setting."""
+PRESET: Final = "keys.preset"
+PRESETS = Literal["default", "vim", "emacs"]
 AT_ONCE: Final = frozenset({"theme", "theme_dark", "theme_light", "screen.reduced_motion"})
 """What a running app follows by itself; everything else counts from the next start."""
 LONGEST: Final = 4000
@@ -61,6 +63,8 @@ def _fields() -> Iterator[_Field]:
     from sophia_core.settings import Settings
 
     for name, info in Settings.model_fields.items():
+        if name == "keys":
+            yield _Field(PRESET, PRESETS, "default", "Which keys there are: SOPHIA's own, or those of vim or emacs.")
         if name in NOT_HERE:
             continue
         kind = info.annotation
@@ -95,10 +99,13 @@ def rows(loaded: Loaded, env: Mapping[str, str]) -> list[SettingRow]:
     return found
 
 
-def _value_of(settings: object, name: str) -> object:
+def _value_of(settings: Settings, name: str) -> object:
+    if name == PRESET:
+        return settings.keys.get("preset", "default")
+    value: object = settings
     for part in name.split("."):
-        settings = getattr(settings, part)
-    return settings
+        value = getattr(value, part)
+    return value
 
 
 def shown(value: object) -> str:
@@ -142,7 +149,8 @@ def _parts(kind: Any) -> tuple[Any, ...]:
 
 
 def _type_words(kind: Any) -> str:
-    words = {"str": "text", "int": "whole number", "float": "number", "bool": "yes or no", "Path": "file"}
+    words = {"str": "text", "SecretStr": "text", "int": "whole number", "float": "number"}
+    words |= {"bool": "yes or no", "Path": "file"}
     names = [type_name(part) for part in _parts(kind)]
     return " or ".join(words.get(name, "one of a few" if "|" in name else name) for name in names)
 
@@ -171,6 +179,8 @@ def parsed(name: str, text: str) -> Value:
     given: object = text[: LONGEST + 1].strip() if text.strip() else text
     if len(text) > LONGEST:
         raise BadArguments(f"{name}: that is longer than {LONGEST} characters.", "Write it into the file by hand.")
+    if name == PRESET and given not in _choices(PRESETS):
+        raise BadArguments(f"{name}: there are no keys called {one_line(text, 40)!r}.", _wanted(field))
     table, _, key = name.partition(".")
     tree: dict[str, Any] = {table: {key: given}} if key else {table: given}
     try:
@@ -194,7 +204,7 @@ def _nearest(name: str) -> str:
     import difflib
 
     if name.partition(".")[0] in NOT_HERE:
-        return "It is a table: provider.add adds a server; keys are written into the file by hand."
+        return "It is a table: provider.add adds a server; keys but for keys.preset are written into the file by hand."
     near = difflib.get_close_matches(name, [each.name for each in _fields()], n=3, cutoff=0.5)
     return f"Did you mean {' or '.join(near)}?" if near else "settings.list shows them all."
 

@@ -12,7 +12,6 @@ from textual.css.query import NoMatches
 
 from local_store.errors import StoreError
 from sophia_core.attach.dropping import dropped
-from sophia_core.attach.reading import Ready
 from sophia_core.commands import CommandError
 from sophia_core.events import AttachmentsChanged, Event, SessionChanged, StoreStateChanged
 from sophia_tui.widgets.attachments import Chip
@@ -20,6 +19,7 @@ from sophia_tui.widgets.attachments import Chip
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sophia_core.attach.reading import Ready
     from sophia_tui.app import SophiaApp
 
 
@@ -105,6 +105,8 @@ class Attaching:
         await self._app.push_screen_wait(PreviewScreen(ready, None if self._app.ascii_only else way_of(os.environ)))
 
     async def _newest(self) -> Ready:
+        from sophia_core.attach.reading import Ready
+
         runtime = self._app.runtime
         store = await runtime.vault.get()
         path = await store.messages.path(runtime.current.session_id) if runtime.current.session_id else []

@@ -41,6 +41,7 @@ def _walk(children: dict[str | None, list[Message]], ascii_only: bool) -> Iterat
 
 def _item(message: Message, lead: str, shown: bool, ascii_only: bool) -> PickItem[str]:
     who = "You" if message.role == "user" else "SOPHIA" if message.role == "assistant" else message.role
-    mark = ("*" if ascii_only else "●") if shown else " "
+    taken, other = ("*", "o") if ascii_only else ("●", "○")  # never a blank: a label loses those it begins with
+    mark = taken if shown else other
     said = one_line(message.text, LONGEST) or f"({message.status})"
     return PickItem(message.id, f"{mark} {lead}{who}: {said}", message.model or "")

@@ -25,7 +25,7 @@ def complete(typed: str, app: SophiaApp) -> Sequence[Completion]:
         if not word:  # a command line is begun: somebody may have written a macro, or named a folder
             app.arguments.forget()
             app.run_worker(app.macro_guide.refresh(), group="macros", exclusive=True)
-        return _commands(word, app.runtime.registry, app.keys)
+        return commands_for(word, app.runtime.registry, app.keys)
     if not app.runtime.registry.has(word):
         return ()
     spec = app.runtime.registry.get(word).spec
@@ -37,13 +37,15 @@ def complete(typed: str, app: SophiaApp) -> Sequence[Completion]:
     return [_completion(line, each, param) for line, each in zip(done, offers, strict=True) if line != typed.rstrip()]
 
 
-def _commands(word: str, registry: Registry, keymap: Keymap) -> Sequence[Completion]:
+def commands_for(word: str, registry: Registry, keymap: Keymap) -> Sequence[Completion]:
+    """The commands that fit the beginning of a name, the best match first."""
     commands = [each for each in registry if each.spec.palette]
     if not word:
         ranked = sorted(commands, key=lambda each: (each.spec.slash is None, each.spec.slash or each.name))
     else:
         names = [f"{each.spec.slash or each.name} {each.name}" for each in commands]
         ranked = [commands[found.index] for found in best(word, names, MOST)]
+        ranked.sort(key=lambda each: word not in (each.spec.slash, each.name))  # what is typed in full comes first
     return [_offer(each, keymap) for each in ranked[:MOST]]
 
 

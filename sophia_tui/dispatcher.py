@@ -14,7 +14,7 @@ from sophia_core.cmdline import NAME
 from sophia_core.commands import BadArguments, CommandError, Declaration, NeedsConfirmation, UnknownCommand
 from sophia_core.events import NoticeLevel, TurnFinished
 from sophia_core.keymap import show_key
-from sophia_core.macros.running import MacroResult
+from sophia_core.macros.outcome import MacroResult
 from sophia_core.present import sentence
 from sophia_core.sanitize import sanitize
 from sophia_tui.arguments import kind_of

@@ -47,9 +47,7 @@ def edit(text: str, folder: Path, line: list[str], run: Callable[[list[str]], in
                 raise CommandError(f"The editor ended with {code}.", STAYS)
             return _read(path).removesuffix("\n")
         except OSError as error:
-            raise CommandError(
-                f"What the editor left cannot be read: {error}.", "What was there before stays."
-            ) from None
+            raise CommandError(f"What the editor left cannot be read: {error}.", STAYS) from None
 
 
 def _read(path: Path) -> str:

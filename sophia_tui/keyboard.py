@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 from sophia_core.keymap import Keymap, show_key
 from sophia_tui.bindings import all_declarations, keymap_of
 from sophia_tui.presets import Preset, preset_of
-from sophia_tui.widgets.which_key import WhichKey
 
 if TYPE_CHECKING:
     from textual.timer import Timer
 
     from sophia_tui.app import SophiaApp
+    from sophia_tui.widgets.which_key import WhichKey
 
 HINT_DELAY: Final = 0.4
 """Seconds after which somebody who has begun keys may want to know how they go on."""
@@ -113,6 +113,8 @@ class Keyboard:
         if not self.pending or len(self._app.screen_stack) != 1:
             return
         if self._panel is None:
+            from sophia_tui.widgets.which_key import WhichKey
+
             self._panel = WhichKey(self._chosen)
             self._app.screen.mount(self._panel)
         self._panel.show(self._shown(self.pending), self.hints())

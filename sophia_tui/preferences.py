@@ -53,7 +53,7 @@ class Preferences:
             return await self._app.push_screen_wait(Pick(row.name, items, current=row.value))
         from sophia_tui.screens.ask_text import AskText
 
-        detail = wrong or f"{row.help} It is {row.type}; default: {row.default or 'empty'}."
+        detail = wrong or f"{row.help} {row.type[:1].upper()}{row.type[1:]}; default: {row.default or 'empty'}."
         return await self._app.push_screen_wait(AskText(row.name, typed, detail=detail))
 
     def _choices(self, row: SettingRow) -> tuple[str, ...]:

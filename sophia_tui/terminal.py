@@ -13,16 +13,19 @@ class _MoreKeys(enum.StrEnum):
     """Keys that Textual's table of sequences does not tell apart."""
 
     ALT_ENTER = "alt+enter"
+    ALT_MINUS = "alt+minus"
 
 
 def tell_alt_enter() -> None:
-    """Lets Alt+Enter arrive as such from terminals that send ESC CR for it (tmux, xterm, VTE).
+    """Lets Alt+Enter and Alt+- arrive as such from terminals that send ESC and the key for them (tmux, xterm, VTE).
 
-    Textual 8.2.8 reads that sequence as plain Enter and has no public way to change it; Textual is pinned exactly, and
-    a test sends the bytes through its parser. See docs/adr/0009.
+    Textual 8.2.8 reads the one as plain Enter, the other as the dash that WezTerm's Option key is to type, and has no
+    public way to change it; Textual is pinned exactly, and a test sends the bytes through its parser. See
+    docs/adr/0009.
     """
     table = cast(dict[str, tuple[enum.Enum, ...]], ANSI_SEQUENCES_KEYS)  # the parser only takes the members' values
     table["\x1b\r"] = (_MoreKeys.ALT_ENTER,)
+    table["\x1b-"] = (_MoreKeys.ALT_MINUS,)
 
 
 def speaks_utf8(env: Mapping[str, str]) -> bool:

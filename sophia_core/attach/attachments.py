@@ -94,7 +94,7 @@ class Attachments:
         before = self.waiting
         gone = before if which == "all" else (self.find(which),)
         self._keep(tuple(each for each in before if not any(each is one for one in gone)))
-        return f"{gone[0].name} is not attached any more." if len(gone) == 1 else "Nothing is attached any more."
+        return f"Taken off: {gone[0].name}." if len(gone) == 1 else "Nothing is attached any more."
 
     @command("attach.list", slash="attached")
     async def list(self) -> builtins.list[AttachedRow]:

@@ -36,6 +36,7 @@ def main(words: list[str]) -> int:
 
 def _confine() -> None:
     limits = [(resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)]
+    limits.append((resource.RLIMIT_NPROC, 0))  # root is above this one
     if sys.platform == "linux":  # macOS knows no limit of the address space
         limits.append((resource.RLIMIT_AS, MEMORY))
     for what, most in limits:

@@ -6,6 +6,7 @@ import asyncio
 import builtins
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from local_store.errors import NotFound, StoreError
@@ -13,11 +14,11 @@ from sophia_core.commands import CommandError, command
 from sophia_core.events import Bus, Event, Notice, SessionsChanged, StoreStateChanged, TurnFinished, TurnStarted
 from sophia_core.memory.embedder import INSTALL_HINT, MODEL, Embedder, NoMeaning, is_installed
 from sophia_core.memory.indexing import Progress, alone, index_all, index_some
-from sophia_core.memory.recall import Recall, Recalled, together
 
 if TYPE_CHECKING:
     from local_store import Hit, Store
     from local_store.vector_search import Near
+    from sophia_core.memory.recall import Recall, Recalled
     from sophia_core.settings import MemorySettings
     from sophia_core.state import Current
     from sophia_core.vault import Vault
@@ -63,7 +64,6 @@ class Memory:
         self._vault, self._bus, self._current, self._settings = vault, bus, current, settings
         self._installed = installed
         self._embedder = embedder or Embedder(installed=installed)
-        self._recall = Recall(self._embedder)
         self._woken = asyncio.Event()
         self._turns: set[str] = set()
         self._paces: set[asyncio.Task[None]] = set()
@@ -74,6 +74,13 @@ class Memory:
         self._told = False
         self.on_progress: Progress | None = None
         """Hears how far `memory.index` is: messages looked at, messages there are."""
+
+    @cached_property
+    def _recall(self) -> Recall:
+        """Loaded with the first question."""
+        from sophia_core.memory.recall import Recall
+
+        return Recall(self._embedder)
 
     def _off(self) -> NoMeaning | None:
         """Why nothing is found by meaning; None when it is."""
@@ -163,6 +170,8 @@ class Memory:
     @command("memory.search", slash="recall")
     async def search(self, question: str, *, limit: int = 20, session: str | None = None) -> builtins.list[Recalled]:
         """Find what was said by what it means and by its words; `session=` looks in one session only."""
+        from sophia_core.memory.recall import together
+
         store = await self._vault.get()
         inside = None if session is None else await _session_id(store, session)
         words, meaning = await asyncio.gather(

@@ -11,6 +11,8 @@ from .sequence import draw_sequence
 
 LONGEST = 8_000
 """Characters beyond which a diagram is not drawn."""
+LONGEST_LINE = 1_000
+"""The same for one of its lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,10 @@ def draw(source: str, width: int, *, ascii_only: bool = False) -> Drawing | None
     """The diagram in at most `width` cells; None where it is of another kind, or has something we cannot read."""
     if len(source) > LONGEST:
         return None
-    lines = [line.strip() for line in _without_front_matter(source).split("\n")]
+    # One blank for many: the expressions that read a line try every way to share a run of them out.
+    lines = [" ".join(line.split()) for line in _without_front_matter(source).split("\n")]
     lines = [line for line in lines if line and not line.startswith("%%")]
-    if not lines:
+    if not lines or max(map(len, lines)) > LONGEST_LINE:
         return None
     kind = re.split(r"[\s;]", lines[0], maxsplit=1)[0]
     if kind in ("graph", "flowchart"):

@@ -148,8 +148,10 @@ class ChatPane(Horizontal):
 
     def _model_progressed(self, event: EmbeddedProgressed) -> None:
         if self.welcome.display:
-            ready = event.stage == "ready"
-            self.welcome.say_model("The model is ready." if ready else one_line(event.detail, 120), event.fraction)
+            if event.stage == "ready":
+                self.welcome.say_model("The model is ready.")
+            else:
+                self.welcome.say_model(one_line(event.detail, 120), event.fraction)
 
     def _turn_started(self, event: TurnStarted) -> None:
         if event.delivered:  # it waited in the outbox: the person may be elsewhere, and is not to be moved

@@ -42,6 +42,8 @@ class SettingsScreen(Finder[None]):
         super().__init__()
         self._rows, self._read, self._change = list(rows), read, change
         self._found: list[SettingRow] = []
+        self._told = ""
+        """The setting that was changed last: what was said of it goes when the cursor rests on another."""
 
     def compose_box(self) -> ComposeResult:
         yield Line("Settings", classes="title")
@@ -72,14 +74,16 @@ class SettingsScreen(Finder[None]):
         return fit(name + " " + fit(value, VALUE_WIDTH) + Content.styled(f" {one_line(each.source, 60)}", "dim"), width)
 
     def rest(self, index: int | None) -> None:
+        if index is None or self._found[index].name != self._told:
+            self.query_one("#said", Line).say("")
         if index is None:
             self.query_one("#about", Line).say("Nothing is called that.")
             return
         each = self._found[index]
-        may = f"one of {', '.join(each.choices)}" if each.choices else each.type
+        may = f"One of {', '.join(each.choices)}" if each.choices else f"{each.type[:1].upper()}{each.type[1:]}"
         lines = [
             each.help,
-            f"It is {may}; default: {each.default or 'empty'}.",
+            f"{may}; default: {each.default or 'empty'}.",
             f"Now {one_line(each.value, 120) or 'empty'}, from {each.source}.",
             each.fixed,
         ]
@@ -95,12 +99,12 @@ class SettingsScreen(Finder[None]):
 
     def _alter(self, row: SettingRow, *, reset: bool) -> None:
         if row.fixed:
-            self.query_one("#said", Line).say(row.fixed)
-            return
+            return  # the row says so already
         self.run_worker(self._altered(row, reset=reset), exclusive=True)
 
     async def _altered(self, row: SettingRow, *, reset: bool) -> None:
         said = await self._change(row, reset)
+        self._told = row.name
         self._rows = list(await self._read())
         self.show_rows(cursor=self.cursor)
         self.query_one("#said", Line).say(said)

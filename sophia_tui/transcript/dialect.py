@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .math import LONGEST, looks_like_math
-
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
@@ -30,6 +28,8 @@ def _inline(state: StateInline, silent: bool) -> bool:
         return False
     for opening, closing in _INLINE:
         if source.startswith(opening, start):
+            from .math import LONGEST
+
             begin = start + len(opening)
             end = source.find(closing, begin, begin + LONGEST)
             if end <= begin or not _is_formula(source, opening, begin, end):
@@ -49,11 +49,15 @@ def _is_formula(source: str, opening: str, begin: int, end: int) -> bool:
         return True
     if opening == "$" and (body[0].isspace() or body[-1].isspace() or source[end + 1 : end + 2].isalnum()):
         return False
+    from .math import looks_like_math
+
     return looks_like_math(body.strip())
 
 
 def _block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
     """A formula on lines of its own, up to its closing mark; one that is still being written goes to the end."""
+    if not state.src.startswith(("$", "\\"), state.bMarks[start_line] + state.tShift[start_line]):
+        return False  # almost every line: no more may be asked of it
     if state.is_code_block(start_line):
         return False
     first = _line(state, start_line)

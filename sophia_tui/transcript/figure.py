@@ -7,13 +7,13 @@ from zlib import crc32
 
 from rich.cells import cell_len
 
-from sophia_tui.diagrams import Drawing, draw
-
 from .fence import Fence
 from .ink import BOLD, Copy, Ink, Line, Toggle
 from .wrap import fit
 
 if TYPE_CHECKING:
+    from sophia_tui.diagrams import Drawing
+
     from .parts import Sheet
 
 FIGURE, LABEL = Ink("figure"), Ink("code-label")
@@ -25,7 +25,9 @@ def is_figure(fence: Fence) -> bool:
 
 
 def figure_rows(fence: Fence, sheet: Sheet, entry_id: str, unfolded: set[str]) -> list[Line]:
-    """The picture under its label, or its source."""
+    """The picture under its label, or its source. What draws is loaded with the first picture."""
+    from sophia_tui.diagrams import draw
+
     key = f"figure {crc32(fence.source.encode('utf-8', 'replace'))}"
     drawing = draw(fence.source, sheet.room - 2, ascii_only=not sheet.setter.takes.unicode)
     as_source = key in unfolded

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .ink import BOLD, ITALIC, STRIKE, Ink, Run
-from .math import formula
 from .splitter import parser
 
 if TYPE_CHECKING:
@@ -125,11 +124,17 @@ def _unopened(address: str) -> bool:
     return address.count(closing) > address.count("(" if closing == ")" else "[")
 
 
+def _formula(token: Token, takes: Takes) -> str:
+    from .math import formula
+
+    return formula(token.content) if takes.unicode else str(token.meta["source"])
+
+
 def _piece(token: Token, ink: Ink, takes: Takes) -> Run:
     if token.type == "softbreak":
         return " ", ink
     if token.type == "math_inline":
-        return (formula(token.content) if takes.unicode else token.meta["source"]), ink._replace(role="math")
+        return _formula(token, takes), ink._replace(role="math")
     if token.type == "code_inline":
         return token.content.replace("\t", " "), ink if ink.link else ink._replace(role="inline-code")
     if token.type == "image":

@@ -14,7 +14,6 @@ from .diff import ink_of, is_diff
 from .fence import Fence
 from .ink import BLANK, BOLD, ITALIC, TEXT, UNDERLINE, Copy, Glyphs, Ink, Line, Run
 from .inline import EVERYTHING, Takes, inline_runs
-from .math import display
 from .splitter import NESTING, Block, block_tokens, copied
 from .table import Table, column_widths, table_lines
 from .wrap import fit, hard_cuts, slice_runs, wrap
@@ -299,6 +298,8 @@ class _Page:
 
     def math(self, token: Token, ink: Ink) -> None:
         """A formula by itself; as it was written while it is, and where the terminal cannot show another."""
+        from .math import display
+
         shown = self.setter.takes.unicode and token.meta["closed"]
         indent = "  " if shown and self.room > NARROW else ""
         for text in display(token.content) if shown else token.meta["source"].rstrip("\n").split("\n"):

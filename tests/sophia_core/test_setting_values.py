@@ -38,7 +38,20 @@ def test_every_setting_of_the_model_is_a_row(tmp_path: Path) -> None:
     for name, field in Settings.model_fields.items():
         inner = getattr(field.annotation, "model_fields", None)
         leaves |= {f"{name}.{each}" for each in inner} if inner else {name}
-    assert found == leaves - {"providers", "keys"}
+    assert found == leaves - {"providers", "keys"} | {"keys.preset"}
+
+
+async def test_the_preset_of_the_keys_is_a_setting_and_the_other_keys_stay(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[keys]\n"session.new" = "f7"\n')
+    desk = Desk(tmp_path)
+    assert (await desk.row("keys.preset")).choices == ("default", "vim", "emacs")
+    assert "next start" in str(await desk.registry.run("settings.set", "keys.preset", "vim"))
+    assert load_settings(desk.env).settings.keys == {"session.new": "f7", "preset": "vim"}
+    assert (await desk.row("keys.preset")).source == "config.toml:3"
+    with pytest.raises(BadArguments, match="no keys called 'nano'"):
+        await desk.registry.run("settings.set", "keys.preset", "nano")
+    await desk.registry.run("settings.reset", "keys.preset")
+    assert load_settings(desk.env).settings.keys == {"session.new": "f7"}
 
 
 async def test_a_row_says_where_its_value_comes_from(tmp_path: Path) -> None:

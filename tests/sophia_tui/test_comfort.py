@@ -149,6 +149,17 @@ async def test_settings_are_changed_checked_and_taken_back(open_app: OpenApp, tm
         await pilot.press("ctrl+r")
         await until(app, pilot, "its default", "#said")
         assert _now(tmp_path).chat.temperature is None
+        app.screen.query_one(Input).value = "api_key"
+        await until(app, pilot, "Text; default: empty.", "#about")
+        await until(app, pilot, "set SOPHIA_API_KEY", "#about")
+        assert str(app.screen.query_one("#said", Static).render()).strip() == ""  # not what the row before was told
+        app.screen.query_one(Input).value = "vim"
+        await until(app, pilot, "those of vim", "#about")
+        await pilot.press("enter")
+        await shown(app, pilot, Pick)
+        await pilot.press("down", "enter")
+        await until(app, pilot, "keys.preset is vim", "#said")
+        assert _now(tmp_path).keys == {"preset": "vim"}
         await pilot.press("escape")
         await settle(app, pilot)
 

@@ -223,10 +223,10 @@ def test_the_tree_names_every_message_and_marks_the_branch_shown() -> None:
     rows = tree_rows(said, {"q", "b", "c"})
     assert [(row.value, row.label) for row in rows] == [
         ("q", "● You: why?"),
-        ("a", "  ├ SOPHIA: one"),
+        ("a", "○ ├ SOPHIA: one"),
         ("b", "● └ SOPHIA: two"),
         ("c", "●   You: more"),
-        ("lost", "  SOPHIA: alone"),
+        ("lost", "○ SOPHIA: alone"),
     ]
 
 

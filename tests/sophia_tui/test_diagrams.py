@@ -89,3 +89,12 @@ def test_the_largest_chart_costs_little() -> None:
     draw("graph TD\n" + "\n".join(edges), 400)
     draw("graph TD\n" + " --> ".join(names) + "\n" + "\n".join(f"{name} --> N0" for name in names), 400)
     assert time.thread_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    "line", ["a->>" + " " * 7000 + "x", "a" + " " * 7800 + "b", "a" + "->>" * 2600, "Note over " + " " * 7000 + "a"]
+)
+def test_a_line_that_fits_in_many_ways_is_not_tried_in_all_of_them(line: str) -> None:
+    began = time.thread_time()
+    assert draw(f"sequenceDiagram\n{line}", 80) is None
+    assert time.thread_time() - began < 0.5

@@ -131,5 +131,6 @@ def test_words_for_a_lock() -> None:
     told = why_locked("the store is locked: keyring: no such entry; no passphrase was given")
     assert told.endswith("(keyring: no such entry)")
     assert sentence("the passphrase is wrong") == "The passphrase is wrong."
+    assert sentence("branch.tree cannot run now") == "branch.tree cannot run now."
     assert sentence("Done!") == "Done!"
     assert sentence("") == ""

@@ -20,6 +20,12 @@ def test_alt_enter_is_told_from_enter() -> None:
     assert keys("\r") == ["enter"]
 
 
+def test_alt_minus_takes_an_attachment_off_and_types_no_dash() -> None:
+    tell_alt_enter()
+    assert keys("\x1b-") == ["alt+minus"]
+    assert keys("-") == ["minus"]
+
+
 @pytest.mark.parametrize(
     ("env", "utf8"),
     [

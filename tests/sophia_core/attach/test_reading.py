@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from sophia_core.attach import apart
+from sophia_core.attach.apart import CHILD
 from sophia_core.attach.errors import Refused
 from sophia_core.attach.pictures import picture_of, plain_png
 from sophia_core.attach.reading import LARGEST, Ready, prepared
@@ -174,3 +177,9 @@ async def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(apart, "has_pypdf", lambda: False)
     wrong = await refusal(file(tmp_path, "a.pdf", pdf("x")))
     assert "sophia-workstation[files]" in wrong.hint
+
+
+def test_the_process_that_reads_files_can_start_no_other() -> None:
+    code = "import resource, child; child._confine(); print(resource.getrlimit(resource.RLIMIT_NPROC))"
+    said = subprocess.run([sys.executable, "-c", code], cwd=CHILD.parent, capture_output=True, text=True, check=True)
+    assert said.stdout == "(0, 0)\n"
