@@ -163,7 +163,7 @@ class Blobs:
         Raises StoreBusy while a backup is being made.
         """
         chosen = "id IN (SELECT value FROM json_each(?))"
-        with self._alone() as alone:
+        with files.if_alone(self._lock) as alone:
             if not alone:
                 raise StoreBusy("a backup is being made", path=self._folder, hint="Wait for it, then try again.")
             names = await self._database.write(lambda connection: _forget(connection, chosen, [json.dumps(blob_ids)]))
@@ -171,7 +171,7 @@ class Blobs:
         return len(names)
 
     async def _removing(self, condition: str, values: list[int]) -> int:
-        with self._alone() as alone:
+        with files.if_alone(self._lock) as alone:
             if not alone:
                 return 0
             gone = await self._database.write(lambda connection: _forget(connection, condition, values))
@@ -193,20 +193,6 @@ class Blobs:
             if name is not None:
                 with files.typed_errors(self._folder):
                     (self._folder / name).unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[bool]:
-        with files.typed_errors(self._lock):
-            descriptor = files.open_lock_file(self._lock)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(descriptor)
 
 
 def known_type(media_type: str) -> str:

@@ -220,6 +220,22 @@ def exclusive(path: Path, timeout: float = 60.0) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def if_alone(path: Path) -> Iterator[bool]:
+    """Say whether nobody else holds the lock file `path`, and hold it while that lasts if so. Raises StoreError."""
+    with typed_errors(path):
+        descriptor = open_lock_file(path)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def hold_folder(path: Path, how: int, reason: str, timeout: float = 60.0) -> Iterator[None]:
     """Hold a lock on the folder that `path` names, also when it is exchanged meanwhile. StoreBusy says `reason`."""
     while True:

@@ -6,13 +6,12 @@ question, title or secret is in one, because the log outlives what people delete
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from local_store.errors import BadValue, StoreError
+from local_store.errors import BadValue
+from sophia_core.backlog import Backlog
 from sophia_core.commands import Command, command
 from sophia_core.events import (
     Event,
@@ -29,7 +28,7 @@ from sophia_core.logs import correlation, redact
 from sophia_core.sanitize import one_line
 
 if TYPE_CHECKING:
-    from local_store import AuditEntry, AuditReport
+    from local_store import AuditEntry, AuditReport, Store
     from sophia_core.vault import Vault
 
 LONGEST: Final = 200
@@ -52,9 +51,8 @@ class Auditor:
 
     def __init__(self, vault: Vault, paid: Collection[str] = ()) -> None:
         self._vault, self._paid = vault, frozenset(paid)
-        self._waiting: deque[Note] = deque()
+        self._backlog = Backlog[Note](vault, "audit", self._append, done=self._tell_missed)
         self._missed = 0
-        self._writing: asyncio.Task[None] | None = None
         self._session = ""
         self._answering: str | None = None
         self._without_login: set[str] = set()
@@ -105,7 +103,7 @@ class Auditor:
             self._filled(event)
         elif event.state == "open":
             self._opened(event)
-            self._wake()
+            self._backlog.wake()
 
     def _filled(self, event: StoreStateChanged) -> None:
         """Tells of a store that stopped taking what is written; a full disk has room kept for this very entry."""
@@ -146,41 +144,25 @@ class Auditor:
 
     def note(self, kind: str, subject: str = "", /, **detail: str) -> None:
         """Takes an entry to write; what looks like a secret in it is masked. Returns at once."""
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._backlog.waiting) >= MOST_WAITING:
             self._missed += 1
             return
-        self._waiting.append(Note(kind, _safe(subject), {name: _safe(text) for name, text in detail.items()}))
-        self._wake()
+        self._backlog.add(Note(kind, _safe(subject), {name: _safe(text) for name, text in detail.items()}))
 
-    def _wake(self) -> None:
-        idle = self._writing is None or self._writing.done()
-        if idle and self._waiting and self._vault.store is not None:
-            self._writing = asyncio.create_task(self._write(), name="audit")
+    async def _append(self, store: Store, note: Note) -> None:
+        try:
+            await store.audit.append(note.kind, note.subject, note.detail)
+        except BadValue:
+            self._missed += 1
 
-    async def _write(self) -> None:
-        """Writes what waits, in order, up to the first that the store does not take now."""
-        while self._waiting and (store := self._vault.store) is not None:
-            first = self._waiting[0]
-            try:
-                # Nobody will ever read the log of a store that is deleted at the end.
-                if self._vault.state != "unsaved":
-                    await store.audit.append(first.kind, first.subject, first.detail)
-            except BadValue:
-                self._missed += 1
-            except StoreError:
-                return
-            self._waiting.popleft()
-            if self._missed and len(self._waiting) < MOST_WAITING:
-                self._waiting.append(Note("audit.missed", "", {"entries": str(self._missed)}))
-                self._missed = 0
+    def _tell_missed(self) -> None:
+        if self._missed and len(self._backlog.waiting) < MOST_WAITING:
+            self._backlog.waiting.append(Note("audit.missed", "", {"entries": str(self._missed)}))
+            self._missed = 0
 
     async def written(self) -> None:
         """Waits until the store has everything told so far, or takes no more now."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-        self._wake()
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
+        await self._backlog.written()
 
     async def close(self) -> None:
         """Writes what waits. Before the store is closed."""

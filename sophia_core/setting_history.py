@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from local_store.errors import BadValue, StoreError
+from local_store.errors import BadValue
+from sophia_core.backlog import Backlog
 from sophia_core.commands import command
 from sophia_core.events import Event, SettingChanged, StoreStateChanged
 from sophia_core.logs import redact
 
 if TYPE_CHECKING:
+    from local_store import Store
     from local_store.setting_history import SettingChange
     from sophia_core.vault import Vault
 
@@ -27,53 +28,30 @@ class SettingChanges:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._waiting: deque[SettingChanged] = deque(maxlen=MOST_WAITING)
-        self._writing: asyncio.Task[None] | None = None
+        self._backlog = Backlog[SettingChanged](vault, "setting-history", _record, most=MOST_WAITING)
 
     def __call__(self, event: Event) -> None:
         match event:
             case SettingChanged():
-                self._waiting.append(event)
-                self._wake()
+                self._backlog.add(event)
             case StoreStateChanged(state="open"):
-                self._wake()
-
-    def _wake(self) -> None:
-        idle = self._writing is None or self._writing.done()
-        if idle and self._waiting and self._vault.store is not None:
-            self._writing = asyncio.create_task(self._write(), name="setting-history")
-
-    async def _write(self) -> None:
-        while self._waiting and (store := self._vault.store) is not None:
-            first = self._waiting[0]
-            before, after = (_shown(first.name, value) for value in (first.before, first.after))
-            try:
-                if self._vault.state != "unsaved":
-                    await store.setting_history.record(first.name, before, after, first.source)
-            except BadValue:
-                pass
-            except StoreError:
-                return  # it is told again as soon as the store takes it
-            if self._waiting and self._waiting[0] is first:
-                self._waiting.popleft()
-
-    async def written(self) -> None:
-        """Waits until the store has everything told so far, or takes no more now."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-        self._wake()
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
+                self._backlog.wake()
 
     async def close(self) -> None:
         """Writes what waits. Before the store is closed."""
-        await self.written()
+        await self._backlog.written()
 
     @command("settings.history")
     async def history(self, name: str = "", limit: int = 50) -> list[SettingChange]:
         """List the changes of settings that SOPHIA made, newest first; `name` picks one setting."""
-        await self.written()
+        await self._backlog.written()
         return list(await (await self._vault.get()).setting_history.list(name, limit=max(1, limit)))
+
+
+async def _record(store: Store, change: SettingChanged) -> None:
+    before, after = (_shown(change.name, value) for value in (change.before, change.after))
+    with suppress(BadValue):
+        await store.setting_history.record(change.name, before, after, change.source)
 
 
 def _shown(name: str, value: str | None) -> str | None:

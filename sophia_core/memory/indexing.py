@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local_store import files
+from local_store.errors import StoreError
 from sophia_core.memory.embedder import MODEL, Embedder
 from sophia_core.memory.stretches import stretches
 
@@ -46,17 +46,9 @@ async def index_all(store: Store, embedder: Embedder, progress: Progress | None 
 @contextlib.contextmanager
 def alone(run: Path) -> Iterator[bool]:
     """Say whether no other process looks at messages now, and keep others from it as long as that lasts."""
-    try:
-        descriptor = os.open(run / "memory.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError:  # where not even this can be written, no vectors can
-        yield False
-        return
-    try:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+            free = held.enter_context(files.if_alone(run / "memory.lock"))
+        except (StoreError, OSError):  # where not even this can be written, no vectors can
+            free = False
+        yield free
