@@ -172,10 +172,10 @@ class Outbox:
         while (store := self._vault.store) is not None and not self._closing:
             if not (await self._tell(store)).waiting:
                 return None
+            await self._chat.idle()  # first: what is being asked now may tell that there is no use in trying
             due = max((await store.outbox.next_at() or 0) / 1000, self._not_before)
             if 0 < (wait := due - self._clock()) <= FURTHEST_S:
                 return wait
-            await self._chat.idle()
             # A letter due later than any pause is long was put back before the clock was set back: it is due.
             if (letter := await store.outbox.claim(int(max(due, self._clock()) * 1000) + 1)) is None:
                 return ELSEWHERE_PAUSE_S

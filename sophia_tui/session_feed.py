@@ -40,7 +40,6 @@ class SessionFeed:
         """The session that the text in the prompt belongs to; None is the one not begun yet."""
         self._unread: set[str] = set()
         """Sessions in which an answer ended while another one was on the screen."""
-        self.gauge = Gauge(app)
         self.elsewhere, self.arranging, self.dialogs = Elsewhere(app), Arranging(app), StoreDialogs(app)
         self.gauge = Gauge(app)
         self._listed = WINDOW
@@ -73,10 +72,11 @@ class SessionFeed:
             while ended != self.gauge.ended_turns:  # an answer that ended while we read stands otherwise by now
                 ended = self.gauge.ended_turns
                 shown = await runtime.sessions.shown(session_id) if session_id else []
-            chat.sent_from = await runtime.trimming.first(session_id)
+                first = await runtime.trimming.first(session_id)
         except (StoreError, CommandError):
             chat.show_session(session_id, [])  # never what was said in another one
             raise
+        chat.sent_from = first
         chat.show_session(session_id, shown)
         self.gauge.show([message for message, _ in shown], chat.sent_from)
         self.elsewhere.lay()

@@ -410,6 +410,7 @@ async def test_two_instances_deliver_every_letter_once(desk: OpenDesk) -> None:
 async def test_it_tries_again_by_itself_when_the_route_gets_better(desk: OpenDesk) -> None:
     made = await desk(DOWN, DOWN, said("A"), said("B"))
     made.outbox.start()
+    await made.until(OutboxChanged)
     await made.turn("chat.send hi")
     made.bus.publish(DegradationChanged(Level.OFFLINE, "nothing answers"))
     assert len(made.backend.requests) == 1
