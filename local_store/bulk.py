@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local_store import answers, import_parts, lookups, rows
+from local_store import answers, import_parts, import_slices, lookups, rows
 from local_store.blobs import Blobs
 from local_store.database import Database
 from local_store.errors import NotFound, StoreError
+from local_store.import_slices import Slice
 from local_store.imports import ID_CHARACTERS, Conversation, ImportReport, Skipped, whole
 from local_store.indexing import Indexing
 from local_store.lookups import Known, Resolved
@@ -37,32 +38,12 @@ BATCH_MESSAGES, BATCH_CHARACTERS = 2_000, 4_000_000
 BURST_S, GAP_S = 0.1, 0.03
 """Where another process uses the store too, the lock is left alone for a while after so much holding: the engine of who
 waits for it looks every 25 ms at first, so a gap that is a little longer lets everybody in."""
+SYNC_S = 0.4
+"""How often an import waits for the disk and says how far it is: no more is told than what a power cut leaves."""
 DEFERRED_FROM = 1_000
 """So many new messages in one batch are not indexed for search with their coming, but after the import."""
 MOST_SKIPPED = 100
 """Named one by one in a report; the others are counted."""
-
-INSERT_SESSION = """
-    INSERT OR IGNORE INTO session (id, title, title_key, created_at, updated_at, pinned, archived, folder)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-"""
-INSERT_MESSAGES = """
-    INSERT OR IGNORE INTO message (id, session_id, parent_id, role, text, reasoning, status, provider, model,
-        request_id, finish_reason, error, created_at, finished_at, continues, cached_at)
-    VALUES """
-MESSAGE_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-ROWS_PER_STATEMENT = (64, 16, 4, 1)
-"""Many rows a statement: while it runs, the thread that reads ahead has the interpreter to itself."""
-INSERT_USAGE = """
-    INSERT OR IGNORE INTO usage (message_id, session_id, at, provider, model, prompt_tokens, completion_tokens,
-        reasoning_tokens, cached_tokens, cost_usd)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-UPDATE_SESSION = """
-    UPDATE session SET message_count = message_count + ?, updated_at = max(updated_at, ?),
-        active_leaf = coalesce(?, active_leaf) WHERE id = ?
-"""
-RECOUNT = "UPDATE session SET message_count = (SELECT count(*) FROM message WHERE session_id = ?1) WHERE id = ?1"
 
 Item = Conversation | Skipped
 
@@ -142,23 +123,6 @@ class _Tally:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    """Rows of one conversation that are written together."""
-
-    of: Resolved
-    start: int
-    end: int
-
-    @property
-    def first(self) -> bool:
-        return self.start == 0
-
-    @property
-    def last(self) -> bool:
-        return self.end == len(self.of.rows)
-
-
 class Bulk:
     """Imports into the store, and the reading side of exports."""
 
@@ -166,6 +130,7 @@ class Bulk:
         self._database, self._run, self._blobs, self._indexing = database, run, blobs, indexing
         self._deferred = False
         self._weight, self._held, self._hold = FIRST_WEIGHT, 0.0, HOLD_S
+        self._synced = time.monotonic()
 
     async def add(
         self,
@@ -192,6 +157,8 @@ class Bulk:
                 writing = asyncio.create_task(self._add_batch(resolved, tally, progress, dry_run=dry_run))
             if writing is not None:
                 await writing
+                if not dry_run:
+                    await self._sync(tally, progress)
         finally:
             if writing is not None:
                 writing.cancel()
@@ -238,8 +205,11 @@ class Bulk:
         for one in resolved:
             if one.session_id not in failed:
                 tally.count(one)
-        if progress is not None:
-            progress(tally.report())
+        if dry_run:
+            if progress is not None:
+                progress(tally.report())
+        elif time.monotonic() - self._synced >= SYNC_S:
+            await self._sync(tally, progress)
 
     async def _write(self, resolved: Sequence[Resolved], tally: _Tally) -> set[str]:
         """Write slice by slice; return the ids of sessions that went away meanwhile."""
@@ -257,10 +227,17 @@ class Bulk:
             if not alone and self._held >= BURST_S:
                 self._held = 0.0
                 await asyncio.sleep(GAP_S)
-        await self._database.write(_sync)
         return failed
 
-    async def _one_by_one(self, group: list[_Slice], tally: _Tally) -> set[str]:
+    async def _sync(self, tally: _Tally, progress: Callable[[ImportReport], object] | None) -> None:
+        """Wait until the disk has all that was written, and only then say so."""
+        report = tally.report()
+        await self._database.write(_change_a_little)
+        self._synced = time.monotonic()
+        if progress is not None:
+            progress(report)
+
+    async def _one_by_one(self, group: list[Slice], tally: _Tally) -> set[str]:
         failed = set()
         for piece in group:
             try:
@@ -273,13 +250,12 @@ class Bulk:
                 tally.skip(Skipped(told.source_id, told.title, "its session was deleted while it was imported"))
         return failed
 
-    async def _write_slice(self, group: list[_Slice]) -> None:
+    async def _write_slice(self, group: list[Slice]) -> None:
         weight = sum(_weight(row) for piece in group for row in piece.of.rows[piece.start : piece.end])
 
         def operation(connection: Connection) -> float:
             begun = time.perf_counter()
-            for piece in group:
-                _insert(connection, piece)
+            import_slices.write(connection, group)
             return time.perf_counter() - begun
 
         begun = time.perf_counter()
@@ -365,8 +341,8 @@ def _alone(run: Path) -> bool:
     return sum(len(path.stem) == ID_CHARACTERS for path in run.glob("*.lock")) <= 1
 
 
-def _sync(connection: Connection) -> None:
-    """Change a little: a commit that changes no page would not wait for the disk to have all that came before."""
+def _change_a_little(connection: Connection) -> None:
+    """A commit that changes no page would not wait for the disk to have all that came before."""
     connection.execute("UPDATE search_state SET titles = titles + 1")
 
 
@@ -389,62 +365,19 @@ def _weight(row: lookups.Row) -> float:
     return 1 + (len(row.values[4]) + len(row.values[5])) / CHARACTERS_PER_WEIGHT
 
 
-def _pieces(resolved: Sequence[Resolved], budget: Callable[[], float]) -> Iterator[list[_Slice]]:
+def _pieces(resolved: Sequence[Resolved], budget: Callable[[], float]) -> Iterator[list[Slice]]:
     """Groups of slices that weigh about as much as the budget says when the group is begun."""
-    group: list[_Slice] = []
+    group: list[Slice] = []
     room = budget()
     for one in resolved:
         start = 0
         for position, row in enumerate(one.rows, 1):
             room -= _weight(row)
             if room <= 0:
-                yield [*group, _Slice(one, start, position)]
+                yield [*group, Slice(one, start, position)]
                 group, start, room = [], position, budget()
         if start < len(one.rows) or (not one.rows and one.session is not None):
-            group.append(_Slice(one, start, len(one.rows)))
+            group.append(Slice(one, start, len(one.rows)))
             room -= 1
     if group:
         yield group
-
-
-def _insert(connection: Connection, piece: _Slice) -> None:
-    one = piece.of
-    if piece.first:
-        _insert_session(connection, one)
-    if not one.rows:
-        return
-    chosen = one.rows[piece.start : piece.end]
-    added = _insert_messages(connection, chosen)
-    import_parts.insert(connection, chosen)
-    usage = [row.usage for row in chosen if row.usage is not None]
-    if usage:
-        connection.executemany(INSERT_USAGE, usage)
-    active = one.active if piece.last else chosen[-1].values[0] if one.fresh and one.active is not None else None
-    connection.execute(UPDATE_SESSION, [len(chosen), one.updated_at, active, one.session_id])
-    if added != len(chosen):
-        connection.execute(RECOUNT, [one.session_id])
-
-
-def _insert_messages(connection: Connection, chosen: Sequence[lookups.Row]) -> int:
-    added = start = 0
-    for size in ROWS_PER_STATEMENT:
-        statement = INSERT_MESSAGES + ", ".join([MESSAGE_VALUES] * size)
-        while len(chosen) - start >= size:
-            values = [value for row in chosen[start : start + size] for value in row.values]
-            added += connection.execute(statement, values).rowcount
-            start += size
-    return added
-
-
-def _insert_session(connection: Connection, one: Resolved) -> None:
-    if one.session is not None:
-        connection.execute(INSERT_SESSION, one.session)
-        if one.told.tags:
-            names = [(one.session_id, name) for name in one.tags]
-            connection.executemany("INSERT OR IGNORE INTO tag (session_id, name) VALUES (?, ?)", names)
-    elif connection.execute("SELECT 1 FROM session WHERE id = ?", [one.session_id]).fetchone() is None:
-        raise NotFound(f"session {one.session_id!r} was deleted meanwhile")
-    connection.execute(
-        "INSERT OR REPLACE INTO imported (source, source_id, session_id) VALUES (?, ?, ?)",
-        [one.source, one.source_id, one.session_id],
-    )

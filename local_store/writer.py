@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LARGEST_GROUP = 256
+LOG_PAGES, RELAXED_LOG_PAGES = 1_000, 4_000
+"""How long the log grows before it goes to the database. An import writes the same pages of the indexes again and
+again: in a longer log they are copied, and waited for, less often."""
 CROWD = 4
 """So many writes at once are a crowd: who was answered together mostly comes again together."""
 GATHERING_S = 0.0005
@@ -334,6 +337,7 @@ class Writer:
         if self._relaxed == lasting:
             # Without waiting for the disk what is written stays in order; the next that waits brings all before it.
             self._connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+            self._connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES if lasting else RELAXED_LOG_PAGES}")
             self._relaxed = not lasting
         return self._connection
 

@@ -133,7 +133,7 @@ async def test_an_import_waits_for_the_disk_before_it_is_reported(store: Store) 
     assert states == [False]
     log = store.paths.database.with_name("sophia.db-wal")
     before = log.stat().st_size
-    await store._database.write(importing._sync)
+    await store._database.write(importing._change_a_little)
     assert log.stat().st_size > before, "it waits for the disk only where a page changed"
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     await store._database.write(lambda _: None, lasting=False)
