@@ -25,13 +25,20 @@ class Word:
 
 def split_line(line: str) -> tuple[str, list[Word]]:
     """The command name and the words after it. A leading `/` is allowed. Raises BadLine."""
+    name, rest = split_name(line)
+    return name, split_words(rest)
+
+
+def split_name(line: str) -> tuple[str, str]:
+    """The command name and what stands after it. A leading `/` is allowed. Raises BadLine."""
     name, _, rest = line.strip().removeprefix("/").partition(" ")
     if not NAME.fullmatch(name):
         raise BadLine(f"{name!r} is not a command name: names look like chat.send")
-    return name, _words(rest)
+    return name, rest
 
 
-def _words(text: str) -> list[Word]:
+def split_words(text: str) -> list[Word]:
+    """The words of what stands after a command name. Raises BadLine."""
     words: list[Word] = []
     at = _skip_space(text, 0)
     while at < len(text):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import sys
 import types
 import typing
@@ -15,10 +16,13 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sophia_core.cmdline import BadLine, Word, split_line
+from sophia_core.cmdline import BadLine, Word, split_name, split_words
 
 Handler = Callable[..., Awaitable[object]]
 AnyHandler = TypeVar("AnyHandler", bound=Handler)
+VERBATIM = "verbatim"
+"""Marks a parameter that takes the rest of a typed line as it is: `query: Annotated[str, VERBATIM]`."""
+LAST_OPTION = re.compile(r"(?:^|\s)(?P<name>[a-z_]+)=(?P<value>\S+)\s*$")
 Check = Callable[[Any], str | None]
 
 
@@ -63,6 +67,8 @@ class Param:
     """Given as `name=value` only, so that the words of a text are not taken for it."""
     kind: str = ""
     """What a text names, so that it can be completed: `file`, `folder`, `session`, `model`, `theme`; empty: nothing."""
+    verbatim: bool = False
+    """Takes the rest of a typed line as it is, quotation marks and all: what is looked for has a grammar of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,7 @@ def _params(function: Handler) -> tuple[Param, ...]:
             required=p.default is p.empty,
             default=None if p.default is p.empty else p.default,
             named_only=p.kind is p.KEYWORD_ONLY,
+            verbatim=VERBATIM in typing.get_args(hints[p.name]),
         )
         for p in inspect.signature(function).parameters.values()
         if p.name != "self"
@@ -150,7 +157,7 @@ def _hints(function: Handler) -> dict[str, Any]:
     """The types of the parameters; that of the result may be one that is only imported for the type checker."""
     wanted = {name: hint for name, hint in inspect.get_annotations(function).items() if name != "return"}
     carrier = types.SimpleNamespace(__annotations__=wanted)
-    return typing.get_type_hints(carrier, globalns=vars(sys.modules[function.__module__]))
+    return typing.get_type_hints(carrier, globalns=vars(sys.modules[function.__module__]), include_extras=True)
 
 
 def type_name(hint: Any) -> str:
@@ -222,11 +229,12 @@ class Registry:
     async def run_line(self, line: str, *, confirmed: bool = False) -> object:
         """Runs a command line such as `chat.send "hi"`; returns what it returns. Raises CommandError."""
         try:
-            name, words = split_line(line)
+            name, rest = split_name(line)
+            chosen = self.get(name)
+            values = bind_line(chosen.spec, rest)
         except BadLine as error:
             raise BadArguments(f"Cannot read this command: {error}.") from None
-        chosen = self.get(name)
-        return await self._run(chosen, bind_words(chosen.spec, words), confirmed)
+        return await self._run(chosen, values, confirmed)
 
     async def run(self, name: str, /, *args: object, confirmed: bool = False, **kwargs: object) -> object:
         """Runs one command with values; returns what its handler returns. Raises CommandError."""
@@ -252,6 +260,18 @@ class Registry:
     def _tell(self, chosen: Command, values: Mapping[str, object], error: BaseException | None) -> None:
         for listener in self.after:
             listener(chosen, values, error)
+
+
+def bind_line(spec: Declaration, rest: str) -> dict[str, object]:
+    """What stands after the name of a command, by parameter. Raises BadLine, BadArguments."""
+    if (text := next((param for param in spec.params if param.verbatim), None)) is None:
+        return bind_words(spec, split_words(rest))
+    named: dict[str, object] = {}
+    names = {param.name for param in spec.params if param.named_only}
+    while (option := LAST_OPTION.search(rest)) and option["name"] in names - named.keys():
+        named[option["name"]] = option["value"]
+        rest = rest[: option.start()]
+    return bind(spec, [], {**named, **({text.name: rest} if (rest := rest.strip()) else {})})
 
 
 def bind_words(spec: Declaration, words: Sequence[Word]) -> dict[str, object]:

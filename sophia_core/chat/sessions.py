@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from local_store.errors import NotFound
-from sophia_core.commands import CommandError, command
+from sophia_core.commands import VERBATIM, CommandError, command
 from sophia_core.events import Bus, SessionChanged, SessionsChanged
 from sophia_core.sanitize import one_line
 from sophia_core.state import Current
@@ -40,15 +40,26 @@ class Sessions:
         self._current.session_id = session_id
         self._bus.publish(SessionChanged(session_id))
 
+    def _go_on(self, found: Session) -> None:
+        """Opens a session; who answered in it last does so again."""
+        self._current.persona = found.persona
+        self._show(found.id)
+
     async def shown(self, session_id: str) -> builtins.list[tuple[Message, tuple[int, int] | None]]:
         """The shown branch of a session, each message with its place among its versions (from 1) where it has any."""
+        return await self.shown_until(session_id, None, None)
+
+    async def shown_until(
+        self, session_id: str, leaf_id: str | None, limit: int | None
+    ) -> builtins.list[tuple[Message, tuple[int, int] | None]]:
+        """The last messages of the branch that ends in this one (None: the shown branch), as `shown` gives them."""
         store = await self._vault.get()
-        path = builtins.list(await store.messages.path(session_id))
-        versions: dict[str | None, builtins.list[str]] = {}
-        for each in await store.messages.all(session_id):
-            versions.setdefault(each.parent_id, []).append(each.id)
-        places = ((message, versions[message.parent_id]) for message in path)
-        return [(m, (ids.index(m.id) + 1, len(ids)) if len(ids) > 1 else None) for m, ids in places]
+        path = await (
+            store.messages.window(session_id, leaf_id, limit) if limit else store.messages.path(session_id, leaf_id)
+        )
+        versions = await store.messages.versions(session_id, {message.parent_id for message in path})
+        places = ((message, versions.get(message.parent_id, [])) for message in path)
+        return [(m, (ids.index(m.id) + 1, len(ids)) if len(ids) > 1 and m.id in ids else None) for m, ids in places]
 
     @command("session.new", keys=("ctrl+n",), slash="new")
     async def new(self) -> None:
@@ -59,7 +70,7 @@ class Sessions:
     async def open(self, session: str) -> Session:
         """Open a session by its id or the beginning of it."""
         found = await self._get(session)
-        self._show(found.id)
+        self._go_on(found)
         return found
 
     @command("session.latest")
@@ -67,7 +78,7 @@ class Sessions:
         """Open the session that was used last."""
         found = await (await self._vault.get()).sessions.latest()
         if found:
-            self._show(found.id)
+            self._go_on(found)
         return found
 
     @command("session.list", slash="sessions")
@@ -102,7 +113,9 @@ class Sessions:
         self._bus.publish(SessionsChanged())
 
     @command("session.search", slash="search")
-    async def search(self, query: str, *, limit: int = 50, rank: bool = False) -> builtins.list[Hit]:
+    async def search(
+        self, query: Annotated[str, VERBATIM], *, limit: int = 50, rank: bool = False
+    ) -> builtins.list[Hit]:
         """Search everything said, newest first or best first; `model:`, `after:`, `has:code` and the like narrow it."""
         return builtins.list((await self.find(query, limit=limit, rank=rank)).hits)
 

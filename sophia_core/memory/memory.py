@@ -7,10 +7,10 @@ import builtins
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from local_store.errors import NotFound, StoreError
-from sophia_core.commands import CommandError, command
+from sophia_core.commands import VERBATIM, CommandError, command
 from sophia_core.events import Bus, Event, Notice, SessionsChanged, StoreStateChanged, TurnFinished, TurnStarted
 from sophia_core.memory.embedder import INSTALL_HINT, MODEL, Embedder, NoMeaning, is_installed
 from sophia_core.memory.indexing import Progress, alone, index_all, index_some
@@ -168,7 +168,9 @@ class Memory:
                 await self._embedder.stop()
 
     @command("memory.search", slash="recall")
-    async def search(self, question: str, *, limit: int = 20, session: str | None = None) -> builtins.list[Recalled]:
+    async def search(
+        self, question: Annotated[str, VERBATIM], *, limit: int = 20, session: str | None = None
+    ) -> builtins.list[Recalled]:
         """Find what was said by what it means and by its words; `session=` looks in one session only."""
         from sophia_core.memory.recall import together
 

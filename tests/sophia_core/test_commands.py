@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sophia_core.cmdline import BadLine, Word, quote, split_line
 from sophia_core.commands import (
+    VERBATIM,
     BadArguments,
     CommandDisabled,
     NeedsConfirmation,
     Registry,
     UnknownCommand,
+    bind_line,
     command,
     declarations,
 )
@@ -37,6 +41,11 @@ class Kettle:
     async def label(self, colour: str, text: str) -> tuple[str, str]:
         """Write on it."""
         return colour, text
+
+    @command("kettle.find", slash="find")
+    async def find(self, query: Annotated[str, VERBATIM], *, limit: int = 9) -> tuple[str, int]:
+        """Look for it."""
+        return query, limit
 
     @command("kettle.smash", dangerous=True)
     async def smash(self) -> str:
@@ -102,6 +111,26 @@ async def test_a_disabled_command_says_why(registry: Registry) -> None:
 
 async def test_a_dangerous_command_runs_once_confirmed(registry: Registry) -> None:
     assert await registry.run("kettle.smash", confirmed=True) == "broken"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ['"a phrase', "don't", '"two words" -x', "back\\slash", "after:2026 size=3", '"', "x=y", "a  b", "limit=", "'"],
+)
+async def test_whatever_is_looked_for_is_taken_as_it_was_typed(registry: Registry, typed: str) -> None:
+    assert await registry.run_line(f"/find {typed}") == (typed, 9)
+    assert await registry.run_line(f"/find {typed}  limit=3 ") == (typed, 3)
+
+
+@given(st.text(min_size=1).filter(lambda text: text.strip() and "limit" not in text))
+def test_any_text_can_be_looked_for(typed: str) -> None:
+    spec = next(spec for _, spec in declarations(Kettle) if spec.name == "kettle.find")
+    assert bind_line(spec, typed) == {"query": typed.strip()}
+
+
+async def test_what_is_not_looked_for_is_asked_for(registry: Registry) -> None:
+    with pytest.raises(BadArguments, match="needs 'query'"):
+        await registry.run_line("/find ")
 
 
 def test_a_name_cannot_be_declared_twice(registry: Registry) -> None:
