@@ -2,6 +2,7 @@
 # Installs what the tests need from the system, or says clearly what to install.
 #   tmux                 the end-to-end tests drive the real app in it
 #   gnome-keyring, dbus  a real keyring for one test, which is skipped without them
+#   libportaudio2, pulseaudio, libasound2-plugins   a virtual microphone and loudspeaker for the tests of the voice
 #   openssh-client       real ssh-agents for the tests of key slots, which are skipped without it
 set -eu
 missing=""
@@ -10,6 +11,10 @@ command -v ssh-agent >/dev/null 2>&1 || missing="$missing openssh-client"
 if [ "$(uname)" = Linux ]; then
     command -v gnome-keyring-daemon >/dev/null 2>&1 || missing="$missing gnome-keyring"
     command -v dbus-run-session >/dev/null 2>&1 || missing="$missing dbus"
+    ldconfig -p 2>/dev/null | grep -q libportaudio.so.2 || missing="$missing libportaudio2"
+    command -v pulseaudio >/dev/null 2>&1 || missing="$missing pulseaudio"
+    command -v pactl >/dev/null 2>&1 || missing="$missing pulseaudio-utils"
+    [ -e /usr/share/alsa/alsa.conf.d/pulse.conf ] || [ -e /etc/alsa/conf.d/99-pulse.conf ] || missing="$missing libasound2-plugins"
 fi
 [ -z "$missing" ] && exit 0
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
