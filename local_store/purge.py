@@ -1,9 +1,9 @@
 """Removing sessions for good: nothing of them is left in any page of the database, used or free, nor in its log.
 
 Deleting unlinks; the engine leaves the content in its pages until something else needs them. Here what is deleted is
-overwritten, the search index drops its words at once, and then the database is written anew without its free space and
-takes the place of the old one, which is overwritten. Killed at any moment, the store opens, with or without what was to
-go; the same purge ends what was begun.
+overwritten, the search index is merged into one piece, which drops the words of all that was deleted, and then the
+database is written anew without its free space and takes the place of the old one, which is overwritten. Killed at any
+moment, the store opens, with or without what was to go; the same purge ends what was begun.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from local_store.types import StorePaths
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-MESSAGES_AT_ONCE: Final = 200
+MESSAGES_AT_ONCE: Final = 500
 """How many go in one transaction: others wait no longer than that."""
 MERGED_AT_ONCE: Final = 500
 OVERHEAD: Final = 1 << 20
@@ -99,24 +99,12 @@ class Purger:
         """
         steps = _Told(progress)
         made_at = await self._database.read(lambda connection: _earliest(connection, session_ids))
-        messages = attachments = 0
         left: list[str] = []
-        if session_ids:
-            messages, blob_ids = await self._delete(session_ids, steps)
-            try:
-                attachments = await self._blobs.remove(blob_ids) if blob_ids else 0
-            except StoreBusy:
-                left.append(BLOBS_BUSY)
-        else:
-            await self._merge_index()
+        messages, blob_ids = await self._delete(session_ids, steps)
+        attachments = await self._remove_blobs(blob_ids, left)
+        await self._merge_index()
         before = await asyncio.to_thread(self._size)
-        try:
-            await self._compact(steps)
-        except StoreBusy:
-            left.append(OPEN_ELSEWHERE)
-            await asyncio.to_thread(self._empty_log)
-        except StoreFull as error:
-            left.append(f"The database could not be written anew: {error.message}. {error.hint}")
+        await self._compact(steps, left)
         held = await asyncio.to_thread(self._held, [*backups, migrations_folder(self._paths)], made_at)
         removed = await asyncio.to_thread(_remove, held) if remove_backups and session_ids else ()
         freed = max(0, before - await asyncio.to_thread(self._size))
@@ -134,21 +122,24 @@ class Purger:
 
         return await self._database.read(operation)
 
+    async def _remove_blobs(self, blob_ids: Sequence[str], left: list[str]) -> int:
+        try:
+            return await self._blobs.remove(blob_ids) if blob_ids else 0
+        except StoreBusy:
+            left.append(BLOBS_BUSY)
+            return 0
+
     async def _delete(self, session_ids: Sequence[str], steps: _Told) -> tuple[int, list[str]]:
         wanted = json.dumps(list(session_ids))
         blob_ids = await self._database.read(lambda connection: _attachments(connection, wanted))
         total = await self._database.read(lambda connection: _count(connection, wanted))
-        gone = 0
-        await self._database.write(lambda connection: _erase_words(connection, erase=True))
-        try:
-            for session_id in session_ids:
-                while count := await self._database.write(partial(_slice, session_id=session_id)):
-                    gone += count
-                    steps.tell(gone, 2 * total)
-                await self._database.write(partial(_end, session_id=session_id))
-        finally:
-            # For what is changed every day it would cost too much.
-            await self._database.write(lambda connection: _erase_words(connection, erase=False))
+        gone = done = 0
+        while done < len(session_ids):
+            some = session_ids[done : done + MESSAGES_AT_ONCE]
+            # What is merged and written anew afterwards waits for the disk; this need not.
+            count, ended = await self._database.write(partial(_slice, session_ids=some), lasting=False)
+            gone, done = gone + count, done + ended
+            steps.tell(gone, 2 * total)
         return gone, blob_ids
 
     async def _merge_index(self) -> None:
@@ -158,9 +149,15 @@ class Purger:
         while await self._database.write(partial(_merge, pages=amount)):
             amount = MERGED_AT_ONCE
 
-    async def _compact(self, told: _Told) -> None:
+    async def _compact(self, told: _Told, left: list[str]) -> None:
         steps = Steps(told.second_half(asyncio.get_running_loop()))
-        await to_its_end(self._database.exchange(lambda old, last: self._exchange(old, last, steps)), steps)
+        try:
+            await to_its_end(self._database.exchange(lambda old, last: self._exchange(old, last, steps)), steps)
+        except StoreBusy:
+            left.append(OPEN_ELSEWHERE)
+            await asyncio.to_thread(self._empty_log)
+        except StoreFull as error:
+            left.append(f"The database could not be written anew: {error.message}. {error.hint}")
 
     def _exchange(self, old: Opener, last: Connection, steps: Steps) -> Opener:
         last.close()
@@ -249,24 +246,60 @@ def _count(connection: Connection, wanted: str) -> int:
     return int(connection.execute(f"SELECT count(*) FROM message WHERE {condition}", [wanted]).fetchone()[0])
 
 
-def _slice(connection: Connection, session_id: str) -> int:
+def _slice(connection: Connection, session_ids: Sequence[str]) -> tuple[int, int]:
+    """Delete as much as goes in one transaction; returns how many messages, and how many sessions with all they had."""
+    whole: list[str] = []
+    room = MESSAGES_AT_ONCE
+    for session_id in session_ids:
+        count = _count_up_to(connection, session_id, room + 1)
+        if count > room:
+            break
+        whole.append(session_id)
+        room -= count
+    with _overwriting(connection):
+        if not whole:
+            return _delete_newest(connection, session_ids[0], MESSAGES_AT_ONCE), 0
+        return _delete_whole(connection, json.dumps(whole)), len(whole)
+
+
+def _count_up_to(connection: Connection, session_id: str, most: int) -> int:
+    counted = "SELECT count(*) FROM (SELECT 1 FROM message WHERE session_id = ? LIMIT ?)"
+    return int(connection.execute(counted, [session_id, most]).fetchone()[0])
+
+
+@contextlib.contextmanager
+def _overwriting(connection: Connection) -> Iterator[None]:
+    """Let the engine overwrite what is deleted inside; for what is changed every day it would cost too much."""
+    connection.execute("PRAGMA secure_delete=ON").fetchall()
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA secure_delete=OFF").fetchall()
+
+
+def _delete_newest(connection: Connection, session_id: str, most: int) -> int:
     """Delete the newest messages: what answers to a message always came after it."""
-    connection.execute("PRAGMA secure_delete=ON").fetchall()
     connection.execute("UPDATE session SET active_leaf = NULL WHERE id = ?", [session_id])
-    chosen = "SELECT seq FROM message WHERE session_id = ? ORDER BY seq DESC LIMIT ?"
-    values = [session_id, MESSAGES_AT_ONCE]
-    # What was remembered of it was said in it.
-    about = f"message_id IN (SELECT id FROM message WHERE seq IN ({chosen}))"
+    chosen = "seq IN (SELECT seq FROM message WHERE session_id = ? ORDER BY seq DESC LIMIT ?)"
+    return _delete_messages(connection, chosen, [session_id, most])
+
+
+def _delete_whole(connection: Connection, session_ids: str) -> int:
+    """Delete these sessions, an array in JSON, and all that belongs to them."""
+    wanted = "(SELECT value FROM json_each(?))"
+    connection.execute(f"UPDATE session SET active_leaf = NULL WHERE id IN {wanted}", [session_ids])
+    count = _delete_messages(connection, f"session_id IN {wanted}", [session_ids])
+    connection.execute(f"DELETE FROM draft WHERE key IN {wanted}", [session_ids])
+    connection.execute(f"DELETE FROM run WHERE session_id IN {wanted}", [session_ids])
+    connection.execute(f"DELETE FROM session WHERE id IN {wanted}", [session_ids])
+    return count
+
+
+def _delete_messages(connection: Connection, chosen: str, values: Sequence[str | int]) -> int:
+    # What was remembered of a message was said in it.
+    about = f"message_id IN (SELECT id FROM message WHERE {chosen})"
     connection.execute(f"DELETE FROM memory WHERE {about}", values)
-    return connection.execute(f"DELETE FROM message WHERE seq IN ({chosen})", values).rowcount
-
-
-def _end(connection: Connection, session_id: str) -> None:
-    connection.execute("PRAGMA secure_delete=ON").fetchall()
-    connection.execute("DELETE FROM draft WHERE key = ?", [session_id])
-    connection.execute("DELETE FROM run WHERE session_id = ?", [session_id])
-    connection.execute("DELETE FROM session WHERE id = ?", [session_id])
-    connection.execute("PRAGMA secure_delete=OFF").fetchall()
+    return connection.execute(f"DELETE FROM message WHERE {chosen}", values).rowcount
 
 
 def _forget_drafts(connection: Connection) -> None:
@@ -275,14 +308,11 @@ def _forget_drafts(connection: Connection) -> None:
     connection.execute(f"DELETE FROM draft WHERE {condition}", [ID_CHARACTERS])
 
 
-def _erase_words(connection: Connection, *, erase: bool) -> None:
-    connection.execute("INSERT INTO message_fts (message_fts, rank) VALUES ('secure-delete', ?)", [int(erase)])
-
-
 def _merge(connection: Connection, pages: int) -> bool:
     """Merge some of the search index; False when there is no more to do."""
     before = connection.total_changes
-    connection.execute("INSERT INTO message_fts (message_fts, rank) VALUES ('merge', ?)", [pages])
+    with _overwriting(connection):
+        connection.execute("INSERT INTO message_fts (message_fts, rank) VALUES ('merge', ?)", [pages])
     return connection.total_changes - before > 1
 
 

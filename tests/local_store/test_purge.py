@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from sqlite3 import Connection
 
 import pytest
 
-from local_store import NotFound, Store, StorePaths
+from local_store import NotFound, Store, StorePaths, purge
+from local_store.errors import StoreBusy
 from local_store.ids import now_ms
+from local_store.imports import Conversation, ImportMessage
 from local_store.pages import Pages
 
 from .conftest import OpenStore
@@ -152,6 +157,98 @@ async def test_giving_up_leaves_a_sound_store(opening: OpenStore, paths: StorePa
     assert (await store.purge.sessions([gone])).left == ()
     await store.close()
     assert traces(paths, GONE) == []
+
+
+def unique(number: int) -> str:
+    """A word that is nowhere else, and not like its neighbours in the index."""
+    return hashlib.sha256(str(number).encode()).hexdigest()[:20]
+
+
+async def many(store: Store, sessions: int, messages: int) -> list[str]:
+    """Sessions whose every message has a word of its own."""
+    before = set(await store.bulk.session_ids())
+    await store.bulk.add(
+        Conversation(
+            "test",
+            str(number),
+            "Many",
+            [
+                ImportMessage(str(step), "user", f"{unique(number * messages + step)} {GONE}", parent=str(step - 1))
+                for step in range(messages)
+            ],
+        )
+        for number in range(sessions)
+    )
+    return [each for each in await store.bulk.session_ids() if each not in before]
+
+
+async def in_index(store: Store, word: str) -> bool:
+    """Whether the search index still has the word, be it for what was deleted; it leaves out how a word begins."""
+
+    def operation(connection: Connection) -> bool:
+        blocks = connection.execute("SELECT block FROM message_fts_data")
+        return any(word[5:].encode() in block for (block,) in blocks)
+
+    return await store._database.read(operation)
+
+
+async def test_many_sessions_go_together_and_leave_no_word(
+    opening: OpenStore, paths: StorePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opening()
+    kept = await told(store, KEPT)
+    ids = await many(store, sessions=60, messages=4)
+    assert await in_index(store, unique(0)) and await in_index(store, GONE)
+    slices: list[tuple[int, int]] = []
+    delete_some = purge._slice
+
+    def and_count(connection: Connection, session_ids: Sequence[str]) -> tuple[int, int]:
+        slices.append(delete_some(connection, session_ids))
+        return slices[-1]
+
+    monkeypatch.setattr(purge, "_slice", and_count)
+    monkeypatch.setattr(purge, "MESSAGES_AT_ONCE", 100)
+    done = await store.purge.sessions(ids)
+    assert (done.sessions, done.messages, done.left) == (60, 240, ())
+    assert sum(count for count, _ in slices) == 240 and sum(ended for _, ended in slices) == 60
+    assert len(slices) < 6 and max(count for count, _ in slices) <= 100
+    assert await in_index(store, KEPT) and not await in_index(store, GONE)
+    assert [number for number in range(240) if await in_index(store, unique(number))] == []
+    assert len(await store.messages.path(kept)) == 40
+    await store.close()
+    assert [number for number in range(0, 240, 24) if traces(paths, unique(number))] == []
+
+
+async def test_a_session_too_long_for_one_transaction_goes_in_slices(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await many(store, sessions=2, messages=7)
+    monkeypatch.setattr(purge, "MESSAGES_AT_ONCE", 3)
+    told_progress: list[tuple[int, int]] = []
+    done = await store.purge.sessions(ids, progress=lambda now, total: told_progress.append((now, total)))
+    assert (done.sessions, done.messages, done.left) == (2, 14, ())
+    assert [now for now, _ in told_progress][:6] == [3, 6, 7, 10, 13, 14]
+
+
+async def test_words_that_a_killed_purge_left_go_with_the_same_purge(
+    opening: OpenStore, paths: StorePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opening()
+    await told(store, KEPT, 2)
+    ids = await many(store, sessions=3, messages=4)
+
+    async def killed(purger: object) -> None:
+        raise StoreBusy("killed here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(purge.Purger, "_merge_index", killed)
+        with pytest.raises(StoreBusy):
+            await store.purge.sessions(ids)
+    assert await in_index(store, unique(7)), "deleting alone forgets the words: then merging is needed no more"
+    done = await store.purge.sessions(ids)
+    assert (done.messages, done.left) == (0, ())
+    await store.close()
+    assert traces(paths, unique(7)) == [] == traces(paths, GONE)
 
 
 async def test_what_was_long_unused_is_chosen_without_pinned_ones(store: Store) -> None:
