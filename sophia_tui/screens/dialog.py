@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
+from textual.css.query import NoMatches
+from textual.message import Message
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
 from sophia_core.sanitize import sanitize
@@ -141,10 +145,20 @@ class Dialog(ModalScreen[Result]):
     }
     """
 
+    _left_with: tuple[Result | None] | None = None
+    """What it came to while another dialog lay above it."""
+
     def compose(self) -> ComposeResult:
         """The box with what the subclass puts in it."""
+        self._take_size()
         with Box(id="box"):
             yield from self.compose_box()
+
+    def _take_size(self) -> None:
+        """Takes the classes that the terminal's size will give it before there is anything that they would restyle."""
+        width, height = self.app.size
+        for size, points in ((width, self.HORIZONTAL_BREAKPOINTS), (height, self.VERTICAL_BREAKPOINTS)):
+            self.add_class([name for least, name in points if size >= least][-1])
 
     def compose_box(self) -> ComposeResult:
         """What stands in the box, from top to bottom."""
@@ -156,6 +170,37 @@ class Dialog(ModalScreen[Result]):
         if self.app.has_class("-still"):
             for field in self.query(Input):
                 field.cursor_blink = False
+
+    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+        """Leaves, once: a second Esc that was on its way already does not close what lies below. Below another
+        dialog it waits until it would be seen: Textual takes away whatever lies on top."""
+        if self.is_active and len(self.app.screen_stack) > 1:
+            leaving = super().dismiss(result)
+            self._forget_drawn()
+            return leaving
+        if self in self.app.screen_stack:
+            self._left_with = (result,)
+        return AwaitComplete()
+
+    def _forget_drawn(self) -> None:
+        """Lets go of what was drawn: Textual keeps the caches of a thousand widgets that are gone."""
+        for widget in self.walk_children(with_self=True):
+            if isinstance(widget, Widget):
+                widget._styles_cache.clear()
+
+    def on_screen_resume(self) -> None:
+        """What is over goes as soon as it would be seen."""
+        if self._left_with is not None:
+            (result,), self._left_with = self._left_with, None
+            self.dismiss(result)
+
+    async def _dispatch_message(self, message: Message) -> None:
+        """One that was left before it stood, with or without the whole app, still hears of it, and is empty then."""
+        try:
+            await super()._dispatch_message(message)
+        except NoMatches:
+            if self in self.app.screen_stack and not self.app._exit:
+                raise
 
     def action_leave(self) -> None:
         """Leaves without an answer."""

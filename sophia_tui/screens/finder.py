@@ -59,7 +59,9 @@ class Finder(Dialog[Result]):
     def compose_finder(self, placeholder: str) -> ComposeResult:
         """The field and the list."""
         yield Input(id="query", placeholder=placeholder)
-        yield Rows(id="rows", markup=False)
+        rows = Rows(id="rows", markup=False)
+        rows.styles.height = self._tall(self.app.size.height)
+        yield rows
 
     def total(self) -> int:
         """How many rows there are for an empty field."""
@@ -123,9 +125,11 @@ class Finder(Dialog[Result]):
 
     @on(OptionList.OptionSelected)
     def clicked(self, event: OptionList.OptionSelected) -> None:
-        """Chooses what was clicked."""
+        """Chooses what was clicked, if the list that was replaced meanwhile has the same row in that place."""
         event.stop()
-        self.choose(event.option_index)
+        rows, index = self.query_one(Rows), event.option_index
+        if index < rows.option_count and rows.get_option_at_index(index).prompt == event.option.prompt:
+            self.choose(index)
 
     def action_move(self, how: str) -> None:
         """Moves the cursor of the list while the field keeps the keyboard."""
@@ -137,9 +141,16 @@ class Finder(Dialog[Result]):
 
     def refit(self) -> None:
         """Makes the list as tall as the screen and the whole list allow, so that it does not jump while typing."""
-        room = self.size.height - self.AROUND[self.size.height < 20]
-        self.query_one(Rows).styles.height = max(1, min(self.total(), self.TALLEST, room))
-        self.call_after_refresh(lambda: self.show_rows(cursor=self.cursor))
+        self.query_one(Rows).styles.height = self._tall(self.size.height)
+        self.call_after_refresh(self._show_again)
+
+    def _show_again(self) -> None:
+        if self.query(Rows):  # else it has been left
+            self.show_rows(cursor=self.cursor)
+
+    def _tall(self, height: int) -> int:
+        """Lines of the list on a screen of this height."""
+        return max(1, min(self.total(), self.TALLEST, height - self.AROUND[height < 20]))
 
 
 def fit(content: Content, width: int) -> Content:

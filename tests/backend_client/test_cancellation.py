@@ -254,8 +254,11 @@ def test_both_of_two_streams_can_be_cancelled_after_any_turn_of_the_loop() -> No
 
 # On real sockets
 
+PROMPTLY_S = 4.0
+"""A busy machine is slow; what was not closed would stay open until the server has said all it has to say."""
 
-async def _gone(server: ContractServer, timeout_s: float = 2.0) -> None:
+
+async def _gone(server: ContractServer, timeout_s: float = 30.0) -> None:
     for seen in server.requests:
         await asyncio.wait_for(seen.gone.wait(), timeout_s)
 
@@ -288,7 +291,7 @@ async def test_a_real_connection_is_closed_wherever_the_cancellation_meets_it(pl
                 gc.enable()
             assert len(server.requests) > 10
             for seen in server.requests:
-                assert (seen.disconnected_at or 0) - cancelled_at < 0.2
+                assert (seen.disconnected_at or 0) - cancelled_at < PROMPTLY_S
             assert client.fleet.stations["here"].limiter.in_use == 0
             for http in transport._clients.values():
                 pool = http._transport._pool  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from backend_client import BackendError
 from sophia_core.first_look import FirstLook
 from sophia_core.settings import load_settings
 from sophia_tui.app import SophiaApp
+from tests.quiet import quiet, use_for_pauses, watched_threads
 from tests.scripted import ScriptedReply, ScriptedTransport
 
 ENV = {"SOPHIA_BASE_URL": "http://scripted/v1", "SOPHIA_MODEL": "scripted"}
@@ -22,12 +23,22 @@ OpenApp = Callable[..., "AsyncIterator[Opened]"]
 Settle = Callable[[SophiaApp, Pilot[int]], Awaitable[None]]
 
 
+@pytest.fixture(autouse=True)
+def pauses_that_wait_for_the_app(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """However busy the machine is, a pause ends when the app has nothing left to do."""
+    use_for_pauses(monkeypatch)
+    with watched_threads():
+        yield
+
+
 async def settle(app: SophiaApp, pilot: Pilot[int]) -> None:
     """Waits until no worker runs and the screen has caught up."""
     # A worker that waits for a person never ends by itself; and an empty list would mean all of them.
+    await quiet(app)
     while busy := [w for w in app.workers if w.group != "unlock" and w.name != "begin" and not w.is_finished]:
         with suppress(WorkerCancelled):  # a newer read took the place of an older one
             await app.workers.wait_for_complete(busy)
+        await quiet(app)  # what ended may have begun something else
     await pilot.pause()
 
 
