@@ -16,7 +16,8 @@ import socket
 import stat
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
@@ -26,12 +27,46 @@ from sophia_core.events import Bus, Event, Notice
 
 LONGEST_LINE: Final = 1 << 20
 MOST_GUESTS: Final = 16
+IDLE_S: Final = 60.0
+"""How long a guest may take for a line, or for reading an answer, before it is sent away."""
+GRACE_S: Final = 1.0
+"""How long it may in any case: where no more come in, whoever has kept us waiting longest makes room after this."""
 MOST_WAITING: Final = 4096
 """Events that wait for a slow watcher; it is told how many it missed above that."""
 LONGEST_PATH: Final = 100
 """The kernel takes 107 bytes on Linux and 103 on macOS."""
 LOCAL_PEERCRED: Final = 1
 Dispatch = Callable[[str, bool], Awaitable[object]]
+
+
+class _Guest:
+    """Somebody at the other end, and since when they keep us waiting."""
+
+    def __init__(self, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.task, self.reader, self.writer = task, reader, writer
+        self.waited_since: float | None = None
+        """None while a line of theirs runs, and while a watcher has read all there is."""
+
+    async def line(self) -> bytes:
+        """What they say next. Raises ValueError for a line without end, TimeoutError for none."""
+        with self._waiting():
+            async with asyncio.timeout(IDLE_S):
+                return await self.reader.readline()
+
+    async def tell(self, value: Mapping[str, object], *, patient: bool = False) -> None:
+        """Tells them something. Raises TimeoutError where they do not read it and nobody is `patient` with them."""
+        self.writer.write(json.dumps(value).encode("ascii") + b"\n")
+        with self._waiting():
+            async with asyncio.timeout(None if patient else IDLE_S):
+                await self.writer.drain()
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        self.waited_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.waited_since = None
 
 
 class Control:
@@ -42,7 +77,7 @@ class Control:
         self._folder, self._bus, self._dispatch = folder, bus, dispatch
         self.path: Path | None = None
         self._server: asyncio.Server | None = None
-        self._guests: set[asyncio.Task[None]] = set()
+        self._guests: dict[asyncio.Task[None], _Guest] = {}
         self._starting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -88,10 +123,10 @@ class Control:
         server, self._server = self._server, None
         if server is not None:
             server.close()
-        here = asyncio.current_task()
-        for guest in self._guests - {here}:
+        others = self._guests.keys() - {asyncio.current_task()}
+        for guest in others:
             guest.cancel()
-        if others := self._guests - {here}:
+        if others:
             await asyncio.wait(others)
         if self.path is not None:
             self.path.unlink(missing_ok=True)
@@ -100,36 +135,51 @@ class Control:
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         closed = self._server is None  # somebody may have come in while the door was being shut
-        if task is None or closed or len(self._guests) >= MOST_GUESTS or not _same_person(_socket_of(writer)):
+        if task is None or closed or not _same_person(_socket_of(writer)):
             writer.close()
             return
-        self._guests.add(task)
         try:
-            await self._serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            return  # they have gone
+            guest = _Guest(task, reader, writer)
+            if len(self._guests) >= MOST_GUESTS and not self._make_room():
+                error = {"error": f"{MOST_GUESTS} are here already", "hint": "Close one, or try again in a moment."}
+                await guest.tell(error)
+                return
+            self._guests[task] = guest
+            await self._serve(guest)
+        except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
+            return  # they have gone, or might as well have
         finally:
-            self._guests.discard(task)
+            self._guests.pop(task, None)
             writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _make_room(self) -> bool:
+        """Sends away whoever has kept us waiting longest; False where nobody has for long enough."""
+        waiting = [each for each in self._guests.values() if each.waited_since is not None]
+        longest = min(waiting, key=lambda each: each.waited_since or 0.0, default=None)
+        if longest is None or time.monotonic() - (longest.waited_since or 0.0) < GRACE_S:
+            return False
+        self._guests.pop(longest.task)
+        longest.task.cancel()
+        return True
+
+    async def _serve(self, guest: _Guest) -> None:
         while True:
             try:
-                line = await reader.readline()
+                line = await guest.line()
             except ValueError:
-                await _tell(writer, {"error": f"a line may have {LONGEST_LINE} bytes", "hint": ""})
+                await guest.tell({"error": f"a line may have {LONGEST_LINE} bytes", "hint": ""})
                 return
             if not line:
                 return
             match _parsed(line):
                 case {"line": str(text), **rest}:
-                    await _tell(writer, await self._answer(text, rest.get("yes") is True))
+                    await guest.tell(await self._answer(_whole(text), rest.get("yes") is True))
                 case {"watch": True}:
-                    await self._watch(reader, writer)
+                    await self._watch(guest)
                     return
                 case _:
                     hint = 'Send {"line": "…"} or {"watch": true}, each on one line.'
-                    await _tell(writer, {"error": "this is not understood", "hint": hint})
+                    await guest.tell({"error": "this is not understood", "hint": hint})
 
     async def _answer(self, line: str, confirmed: bool) -> dict[str, object]:
         try:
@@ -139,7 +189,7 @@ class Control:
         except Exception as error:  # whoever drives the app must not be able to end it by a line
             return {"error": str(error) or type(error).__name__, "hint": getattr(error, "hint", "")}
 
-    async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _watch(self, guest: _Guest) -> None:
         waiting: asyncio.Queue[Event] = asyncio.Queue(MOST_WAITING)
         missed = 0
 
@@ -151,18 +201,18 @@ class Control:
                 missed += 1
 
         leave = self._bus.subscribe(hear)
-        gone = asyncio.ensure_future(reader.read(1))
+        gone = asyncio.ensure_future(guest.reader.read(1))
         try:
-            await _tell(writer, {"event": "Watching"})
+            await guest.tell({"event": "Watching"})
             while not gone.done():
                 taking = asyncio.ensure_future(waiting.get())
                 await asyncio.wait({taking, gone}, return_when=asyncio.FIRST_COMPLETED)
                 if not taking.done():
                     taking.cancel()
                     return
-                await _tell(writer, described(taking.result()))
+                await guest.tell(described(taking.result()), patient=True)
                 if missed and waiting.empty():
-                    await _tell(writer, {"event": "Missed", "count": missed})
+                    await guest.tell({"event": "Missed", "count": missed}, patient=True)
                     missed = 0
         finally:
             gone.cancel()
@@ -191,14 +241,14 @@ def plain(value: object) -> Any:
     return str(value)
 
 
-async def _tell(writer: asyncio.StreamWriter, value: Mapping[str, object]) -> None:
-    writer.write(json.dumps(value).encode("ascii") + b"\n")
-    await writer.drain()
-
-
 def _socket_of(writer: asyncio.StreamWriter) -> socket.socket:
     found: socket.socket = writer.get_extra_info("socket")
     return found
+
+
+def _whole(text: str) -> str:
+    """A text without halves of characters, which JSON can say and nothing else can write."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _parsed(line: bytes) -> object:

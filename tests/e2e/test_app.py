@@ -125,7 +125,7 @@ async def test_nothing_that_a_model_says_is_obeyed_by_the_terminal(sophia: Sophi
         text = sent.decode()
         assert not set(text) & {*map(chr, range(0x7F, 0xA0)), "\u202e", "\u202c"}
         kinds = {match[-1] for match in re.findall(r"\x1b\[[0-9;:?<>=!]*[ -/]*[@-~]", text)}
-        assert kinds <= {"H", "m", "h", "l"}, "only moves, colours and modes of our own"
+        assert kinds <= {"C", "H", "X", "m", "h", "l"}, "only moves, blanks, colours and modes of our own"
         await app.type("still here")
         await app.shows("▌ still here")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import stat
 import subprocess
 import sys
@@ -158,3 +159,61 @@ async def test_it_is_off_unless_it_is_wanted(bench: OpenBench, tmp_path: Path) -
     guest = await visit(wanted)
     await guest.say({"line": "session.list"})
     assert await guest.hear() == {"done": []}
+
+
+async def test_silent_guests_make_room_and_nobody_else_does(bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "MOST_GUESTS", 3)
+    opened = await bench()
+    watcher = await visit(opened)
+    await watcher.say({"watch": True})
+    await watcher.until("Watching")
+    silent, other = await visit(opened), await visit(opened)
+    for guest in (silent, other):
+        await guest.say({"line": "session.list"})
+        await guest.hear()
+    refused = await visit(opened)
+    assert "3 are here" in (await refused.hear())["error"]  # nobody has kept us waiting for long yet
+    monkeypatch.setattr(control, "GRACE_S", 0.0)
+    let_in = await visit(opened)
+    await let_in.say({"line": "session.list"})
+    assert await let_in.hear() == {"done": []}
+    assert await silent.reader.read() == b""  # it was the first to fall silent
+    await other.say({"line": "session.list"})
+    assert await other.hear() == {"done": []}
+
+
+async def test_a_guest_that_says_nothing_is_sent_away(bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "IDLE_S", 0.02)
+    guest = await visit(await bench())
+    guest.writer.write(b'{"line": "never')
+    async with asyncio.timeout(30):
+        assert await guest.reader.read() == b""
+
+
+async def test_bytes_at_random_end_nothing(bench: OpenBench) -> None:
+    opened = await bench()
+    chance = random.Random(7)  # noqa: S311  # nothing secret is made of it
+    kinds = (
+        b'{"line": "',
+        b'{"watch": 1}',
+        b'"}',
+        b"\n",
+        b"\\ud800",
+        b"\x00",
+        b"[[",
+        b"\xff",
+        b"session.list",
+        b"1e999",
+    )
+    for _ in range(60):
+        guest = await visit(opened)
+        guest.writer.write(b"".join(chance.choice(kinds) for _ in range(chance.randrange(40))))
+        guest.writer.write_eof()
+        async with asyncio.timeout(30):
+            told = (await guest.reader.read()).splitlines()
+        assert all(isinstance(json.loads(each), dict) for each in told)
+    guest = await visit(opened)
+    await guest.say({"line": "chat.send \ud800"})
+    assert (await guest.hear()).keys() & {"done", "error"}
+    await guest.say({"line": "session.list"})
+    assert "done" in await guest.hear()
