@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from local_store import rows
-from local_store.damage import reading
+from local_store.damage import Around, reading
 from local_store.database import Database
 from local_store.errors import NotFound
 from local_store.types import Message
@@ -33,6 +35,11 @@ NEWEST_LEAF_BELOW = """
     )
     SELECT id FROM descent WHERE id IS NOT NULL ORDER BY depth DESC LIMIT 1
 """
+BELOW = """
+    SELECT parent_id, id FROM message
+    WHERE session_id = ? AND parent_id IN (SELECT value FROM json_each(?)) ORDER BY parent_id, seq
+"""
+FIRST_ONES = "SELECT parent_id, id FROM message WHERE session_id = ? AND parent_id IS NULL ORDER BY seq"
 PROMPTS_READ_PER_WANTED = 4
 LONGEST_BRANCH = 1 << 62
 
@@ -83,6 +90,21 @@ class Messages:
 
         return await reading(self._database, operation, lambda around: around.all(session_id))
 
+    async def versions(self, session_id: str, parents: Collection[str | None]) -> dict[str | None, list[str]]:
+        """Return the ids of what follows on each of these messages, oldest first; None stands for the beginning."""
+        named = json.dumps([each for each in parents if each is not None])
+
+        def operation(connection: Connection) -> dict[str | None, list[str]]:
+            found = connection.execute(BELOW, [session_id, named]).fetchall()
+            if None in parents:
+                found += connection.execute(FIRST_ONES, [session_id]).fetchall()
+            return _grouped(found)
+
+        def around(reader: Around) -> dict[str | None, list[str]]:
+            return _grouped((each.parent_id, each.id) for each in reader.all(session_id) if each.parent_id in parents)
+
+        return await reading(self._database, operation, around)
+
     async def siblings(self, message_id: str) -> list[Message]:
         """Return the alternatives at this place of the tree, oldest first, itself included. Raises NotFound."""
 
@@ -119,3 +141,10 @@ class Messages:
             return list(dict.fromkeys(text for (text,) in found))[:limit]
 
         return await self._database.read(operation)
+
+
+def _grouped(found: Iterable[tuple[str | None, str]]) -> dict[str | None, list[str]]:
+    groups: dict[str | None, list[str]] = {}
+    for parent_id, message_id in found:
+        groups.setdefault(parent_id, []).append(message_id)
+    return groups

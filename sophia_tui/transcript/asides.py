@@ -60,8 +60,16 @@ def shown_text(aside: Aside) -> str:
 
 def aside_rows(text: str, sheet: Sheet) -> list[Line]:
     """Rows of an unfolded text, behind a bar."""
-    ink, bar = Ink("aside"), "  " + sheet.glyphs.quote + " "
-    lead = len(bar) if sheet.room > 12 else 0
+    return _barred(text, sheet, Ink("aside"), "  " + sheet.glyphs.quote + " ", sheet.room > 12)
+
+
+def reason_rows(text: str, sheet: Sheet) -> list[Line]:
+    """Rows of reasoning, behind a bar."""
+    return _barred(text, sheet, Ink("reasoning"), sheet.glyphs.quote + " ", sheet.room > 8)
+
+
+def _barred(text: str, sheet: Sheet, ink: Ink, bar: str, fits: bool) -> list[Line]:
+    lead = len(bar) if fits else 0
     rows: list[Line] = []
     for row in text.rstrip("\n").split("\n"):
         room = sheet.room - lead

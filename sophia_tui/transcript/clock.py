@@ -41,6 +41,8 @@ class Jump:
     """How many blank rows to leave below fast text, so that most frames need not scroll."""
 
     per_second: float = 0.0
+    far: bool = False
+    """The screen is at the end of a slow link: scrolling, which draws every row again, is to be rare."""
     _rows: float = 0.0
     _since: float | None = None
 
@@ -57,7 +59,7 @@ class Jump:
 
     def reserve(self, height: int) -> int:
         """Blank rows to leave in a view of `height` rows: none for slow text, up to a fifth for fast."""
-        return min(int(self.per_second * 0.6), height // 5)
+        return height // 2 if self.far else min(int(self.per_second * 0.6), height // 5)
 
     def reset(self) -> None:
         """Text stopped."""

@@ -23,6 +23,11 @@ class Cursor:
         """Select an entry."""
         self.entry, self.code = entry, -1
 
+    def shift(self, count: int) -> None:
+        """So many entries came before all others."""
+        if self.entry >= 0:
+            self.entry += count
+
     def codes(self, flow: Flow, number: int) -> list[Code]:
         """Code blocks of an answer."""
         view = flow.views[number]

@@ -12,25 +12,37 @@ if TYPE_CHECKING:
 
 _OPENS = re.compile(r"\$\$|\\\[|\\begin\{(?:equation|align|gather|multline|alignat|eqnarray|[pbBvV]?matrix|cases)\*?\}")
 _CLOSES = {"$$": "$$", "\\[": "\\]"}
+_BRACKETS = ("(", "[")
 _INLINE = ("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$")
 
 
 def with_math(markdown: MarkdownIt) -> MarkdownIt:
     """Lets the parser see formulas."""
-    markdown.inline.ruler.before("escape", "math", _inline)
+    from markdown_it.rules_inline import escape
+
+    def escape_or_math(state: StateInline, silent: bool) -> bool:
+        first = state.src[state.pos]
+        if first == "\\":
+            if state.src.startswith(_BRACKETS, state.pos + 1) and _inline(state, silent):
+                return True
+            return escape(state, silent)
+        return first == "$" and _inline(state, silent)
+
+    # Its place is taken: every rule is asked at every character that could mean something, and a call costs most.
+    markdown.inline.ruler.at("escape", escape_or_math)
     markdown.block.ruler.before("fence", "math", _block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     return markdown
 
 
 def _inline(state: StateInline, silent: bool) -> bool:
     source, start = state.src, state.pos
-    if source[start] not in "$\\":
-        return False
     for opening, closing in _INLINE:
         if source.startswith(opening, start):
+            begin = start + len(opening)
+            if opening == "$" and source[begin : begin + 1].isspace():
+                return False
             from .math import LONGEST
 
-            begin = start + len(opening)
             end = source.find(closing, begin, begin + LONGEST)
             if end <= begin or not _is_formula(source, opening, begin, end):
                 return False

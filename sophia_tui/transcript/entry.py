@@ -47,6 +47,8 @@ class Entry:
     """Calls of tools, their results, images and files."""
     above: str = ""
     """A mark over it: what is above is not like what is below."""
+    tint: str = ""
+    """The colour of who speaks, as a persona names it; empty: that of the role."""
 
     @property
     def attention(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -24,7 +25,7 @@ def is_figure(fence: Fence) -> bool:
     return fence.closed and not fence.joined and fence.language.lower() in ("mermaid", "mmd")
 
 
-def figure_rows(fence: Fence, sheet: Sheet, entry_id: str, unfolded: set[str]) -> list[Line]:
+def figure_rows(fence: Fence, sheet: Sheet, entry_id: str, unfolded: Set[str]) -> list[Line]:
     """The picture under its label, or its source. What draws is loaded with the first picture."""
     from sophia_tui.diagrams import draw
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 
 from .entry import Entry
 from .ink import BLANK, Line
 from .parts import Part, Sheet
 from .view import EntryView
+
+LAID_OUT = 80
+"""Entries that stay laid out though they are far from the screen; up to twice as many before any is forgotten."""
 
 
 class Flow:
@@ -19,20 +22,34 @@ class Flow:
         self.sheet = sheet
         self.views: list[EntryView] = []
         self.index: dict[str, int] = {}
-        self._tops: list[int] | None = None
+        self._heights: list[int] = []
+        self._tops: list[int] = [0]
+        """First row of each entry, and the number of all rows; right up to entry `_right`."""
+        self._right = 0
 
     def show(self, entries: Sequence[Entry]) -> None:
         """Replace all entries; nothing is laid out yet."""
         self.views = [EntryView(entry, self.sheet, first=number == 0) for number, entry in enumerate(entries)]
         self.index = {entry.id: number for number, entry in enumerate(entries)}
-        self._tops = None
+        self.sheet.laid_out.clear()
+        self._measure()
+
+    def prepend(self, entries: Sequence[Entry]) -> None:
+        """Add entries before all others; nothing of them is laid out yet."""
+        if self.views and entries:
+            self.views[0].follow_others()
+        fresh = [EntryView(entry, self.sheet, first=number == 0) for number, entry in enumerate(entries)]
+        self.views[:0] = fresh
+        self.index = {view.entry.id: number for number, view in enumerate(self.views)}
+        self._heights[:0] = [view.height for view in fresh]
+        self._right = 0
 
     def append(self, entry: Entry) -> EntryView:
         """Add one entry at the end."""
         view = EntryView(entry, self.sheet, first=not self.views)
         self.index[entry.id] = len(self.views)
         self.views.append(view)
-        self._tops = None
+        self._heights.append(view.height)
         return view
 
     def replace(self, entry: Entry) -> EntryView:
@@ -41,7 +58,7 @@ class Flow:
         if number is None:
             return self.append(entry)
         self.views[number] = view = EntryView(entry, self.sheet, first=number == 0)
-        self._tops = None
+        self._moved(number)
         return view
 
     def view(self, entry_id: str) -> EntryView | None:
@@ -59,18 +76,48 @@ class Flow:
         self.sheet = sheet
         for view in self.views:
             view.fit_to(sheet)
-        self._tops = None
+        self._measure()
+
+    def _measure(self) -> None:
+        self.sheet.moved.clear()
+        self._heights = [view.height for view in self.views]
+        self._right = 0
+
+    def _moved(self, number: int) -> None:
+        height = self.views[number].height
+        if height != self._heights[number]:
+            self._heights[number] = height
+            self._right = min(self._right, number)
 
     def touched(self) -> None:
-        """A height has changed."""
-        self._tops = None
+        """Heights have changed: those entries are asked that said so."""
+        moved = self.sheet.moved
+        while moved:
+            number = self.index.get(moved.popitem()[0].entry.id)
+            if number is not None:
+                self._moved(number)
 
     @property
     def tops(self) -> list[int]:
         """First row of each entry, and the number of all rows."""
-        if self._tops is None:
-            self._tops = list(accumulate([view.height for view in self.views], initial=0))
-        return self._tops
+        tops, right = self._tops, self._right
+        if right < len(self._heights) or len(tops) != len(self._heights) + 1:
+            tops[right:] = accumulate(self._heights[right:], initial=tops[right])
+            self._right = len(self._heights)
+        return tops
+
+    def spare(self, y: int, height: int, kept: Collection[int] = ()) -> None:
+        """Forget how entries far from these rows are laid out, those first that were laid out first."""
+        laid_out = self.sheet.laid_out
+        if len(laid_out) <= 2 * LAID_OUT:
+            return
+        first = bisect_right(self.tops, y) - 1 - LAID_OUT // 4
+        last = bisect_right(self.tops, y + height) + LAID_OUT // 4
+        for view in list(laid_out)[: len(laid_out) - LAID_OUT]:
+            number = self.index.get(view.entry.id, -1)
+            if not first <= number <= last and number not in kept:
+                del laid_out[view]
+                view.rest()
 
     @property
     def height(self) -> int:
@@ -84,7 +131,7 @@ class Flow:
             view = self.views[number]
             if view.parts is None:
                 view.prepare()
-                self._tops = None
+                self.touched()
                 continue
             return number, min(bisect_right(view.tops, y - self.tops[number]) - 1, len(view.parts) - 1)
         return None
@@ -111,7 +158,7 @@ class Flow:
         assert view.parts is not None
         index = min(int(spot), len(view.parts) - 1)
         view.rows(view.parts[index])
-        self._tops = None
+        self.touched()
         start, end = self.span(number, index)
         return start + int((spot - int(spot)) * (end - start))
 
@@ -151,7 +198,7 @@ class Flow:
                 old = view.tops[-1]
                 view.rows(view.parts[index])
                 change = view.tops[-1] - old
-                self._tops = None
+                self.touched()
                 if start < y:
                     y = max(0, y + change)
                     row = max(row, y) if row > y else y
@@ -177,7 +224,7 @@ class Flow:
                 part -= 1
                 left -= len(view.rows(view.parts[part]))
             above, part = above - 1, -1
-        self._tops = None
+        self.touched()
         return max(0, self.span(number, index)[0] + offset - distance)
 
     def settle_end(self, height: int) -> None:
@@ -193,4 +240,4 @@ class Flow:
                 if height <= 0:
                     break
             number -= 1
-        self._tops = None
+        self.touched()

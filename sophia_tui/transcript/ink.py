@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 BOLD, ITALIC, STRIKE, UNDERLINE, DIM = 1, 2, 4, 8, 16
+TINT = "tint:"
+"""What a role begins with that is a persona's colour."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from textual.color import TRANSPARENT, Color
 from textual.filter import LineFilter
 from textual.strip import Strip
 
-from .ink import BOLD, DIM, ITALIC, STRIKE, UNDERLINE, Ink, Line
+from sophia_tui.tints import tinted
+
+from .ink import BOLD, DIM, ITALIC, STRIKE, TINT, UNDERLINE, Ink, Line
 
 CSS = """
 Transcript {
@@ -92,6 +94,9 @@ class Palette:
 
     def _make(self, ink: Ink) -> Style:
         style = self._component(f"transcript--{ink.role}") if ink.role in ROLES else self.base
+        if ink.role.startswith(TINT):
+            plain = self._component("transcript--assistant-name")
+            style = tinted(ink.role.removeprefix(TINT), plain, self._background)
         marks = ink.marks
         if marks:
             style += Style(

@@ -35,6 +35,10 @@ class Sheet:
     ) -> None:
         """`cut_later` is asked to cut a very long text into blocks elsewhere and to call `take_blocks`."""
         self.cut_later = cut_later
+        self.moved: dict[EntryView, None] = {}
+        """Entries whose heights have to be asked for again."""
+        self.laid_out: dict[EntryView, None] = {}
+        """Entries that are cut into parts, in the order in which that was done."""
         self.width = max(1, width)
         self.glyphs = glyphs
         self.lexers = lexers

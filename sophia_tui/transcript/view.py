@@ -8,16 +8,17 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-from .asides import aside_line, aside_rows, shown_text, trimmed_mark
+from .asides import aside_line, aside_rows, reason_rows, shown_text, trimmed_mark
 from .code import CODE
 from .entry import Aside, Entry
 from .fence import Fence
 from .figure import figure_rows, is_figure
-from .ink import BLANK, BOLD, Copy, Ink, Line, Run, Toggle
+from .ink import BLANK, BOLD, TINT, Copy, Ink, Line, Run, Toggle
 from .parts import Part, Sheet, estimate, fence_of, is_long, is_open, pieces_of
 from .splitter import Block, Splitter, split
 from .wrap import fit, wrap
 
+NOTHING: frozenset[str] = frozenset()
 CODE_ROWS = 40
 """Lines of a fence in one part."""
 
@@ -34,7 +35,12 @@ _ENDINGS = {
 
 
 class EntryView:
-    """The parts of one entry at the sheet's width."""
+    """The parts of one entry at the sheet's width. There may be ten thousand: what most never have is made late."""
+
+    __slots__ = (
+        "_blocks", "_closed", "_guess", "_text", "_thinking_since", "_tops", "_words", "entry", "env",
+        "first", "open_reasoning", "parts", "sheet", "stream", "thought", "unfolded",
+    )  # fmt: skip
 
     def __init__(self, entry: Entry, sheet: Sheet, *, first: bool) -> None:
         self.entry = entry
@@ -42,19 +48,19 @@ class EntryView:
         self.first = first
         self.parts: list[Part] | None = None
         self.open_reasoning = False
-        self.unfolded: set[str] = set()
+        self.unfolded: frozenset[str] = NOTHING
         """Asides and figures that are shown in full."""
         self.env: dict[str, Any] = {}
         self.stream: Splitter | None = None
         self.thought: float | None = None
         """Seconds between the first reasoning and the first text, when it was seen."""
         self._thinking_since: float | None = None
-        self._words = len(entry.reasoning.split())
+        self._words = len(entry.reasoning.split()) if entry.reasoning else 0
         self._blocks: list[Block] | None = None
         self._closed = 0
         self._tops: list[int] | None = None
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
+        self._text: list[str] | None = None
+        """What was fed so far, while it streams."""
         self._guess = self._estimate()
 
     # -- heights
@@ -71,6 +77,26 @@ class EntryView:
             self._tops = list(accumulate([part.height for part in self.parts or []], initial=0))
         return self._tops
 
+    def _moved(self) -> None:
+        """The height may be another one now."""
+        self._tops = None
+        self.sheet.moved[self] = None
+
+    def follow_others(self) -> None:
+        """It is not the first one any more."""
+        self.first = False
+        if self.parts is not None:
+            self.parts[0] = self._exact(Part("head", 1), self._head())
+        self._moved()
+
+    def rest(self) -> None:
+        """Keep only the height of what is far from the screen; it is cut and laid out again when it comes near."""
+        if self.parts is not None and self.stream is None and not is_long(self.entry.text):
+            self._guess = self.height
+            self.parts = self._blocks = None
+            self.env = {}
+            self._tops = None
+
     def _estimate(self) -> int:
         text = self.entry.text
         return 3 + text.count("\n") + len(text) // self.sheet.room + (1 if self.entry.reasoning else 0)
@@ -81,13 +107,13 @@ class EntryView:
             part.rows = [*([BLANK] * part.gap), *self._lay_out(part)]
             if len(part.rows) != part.height:
                 part.height = len(part.rows)
-                self._tops = None
+                self._moved()
         return part.rows
 
     def fit_to(self, sheet: Sheet) -> None:
         """Forget everything that depends on the width."""
         self.sheet = sheet
-        self._tops = None
+        self._moved()
         if self.parts is not None:
             self.parts = None
             self.prepare()
@@ -110,6 +136,7 @@ class EntryView:
         if self.parts is not None:
             return
         self._closed = 0
+        self.sheet.laid_out[self] = None
         parts = [self._exact(Part("head", 1), self._head())]
         parts.extend(self._reason_parts())
         self.parts = parts
@@ -127,7 +154,7 @@ class EntryView:
         elif self.entry.text:
             parts.append(Part("plain", 1, text=self.entry.text))
         parts.append(self._exact(Part("foot", 0), self._foot()))
-        self._tops = None
+        self._moved()
 
     def _exact(self, part: Part, rows: list[Line]) -> Part:
         part.rows, part.height = rows, len(rows)
@@ -158,7 +185,7 @@ class EntryView:
         if part.kind == "plain":
             return self.sheet.setter.plain(part.text, Ink(self.entry.role))
         if part.kind == "reason":
-            return self._reason_rows(part.text)
+            return reason_rows(part.text, self.sheet)
         if part.block is not None:
             return self.sheet.setter.lines(part.block, self.env)
         return []
@@ -177,7 +204,8 @@ class EntryView:
 
     def _head(self) -> list[Line]:
         entry = self.entry
-        role = "error" if entry.attention else f"{entry.role}-name"
+        own = f"{TINT}{entry.tint}" if entry.tint else f"{entry.role}-name"
+        role = "error" if entry.attention else own
         name = entry.label or _SPEAKERS[entry.role]
         branch = f"  {entry.branch[0]}/{entry.branch[1]}" if entry.branch and entry.branch[1] > 1 else ""
         name = fit(name, max(1, self.sheet.room - len(branch)), self.sheet.glyphs.ellipsis)
@@ -205,7 +233,7 @@ class EntryView:
         self.open_reasoning = not self.open_reasoning
         if self.parts is not None:
             self.parts[1 : 1 + self._reason_count()] = self._reason_parts()
-            self._tops = None
+            self._moved()
 
     def _reason_count(self) -> int:
         return sum(1 for part in self.parts or [] if part.kind in ("reason", "thought", "aside"))
@@ -241,7 +269,7 @@ class EntryView:
             if part.kind == "figure":
                 part.rows = None
                 self.rows(part)
-        self._tops = None
+        self._moved()
 
     def put_asides(self, asides: tuple[Aside, ...]) -> None:
         """They stand otherwise now: a call runs, or has its result."""
@@ -259,23 +287,11 @@ class EntryView:
         ink = Ink("reasoning", action=Toggle(self.entry.id))
         return Line(((fit(f"{mark} {said}", self.sheet.room, ""), ink),))
 
-    def _reason_rows(self, text: str) -> list[Line]:
-        ink = Ink("reasoning")
-        bar = self.sheet.glyphs.quote + " "
-        lead = len(bar) if self.sheet.room > 8 else 0
-        rows: list[Line] = []
-        for row in text.rstrip("\n").split("\n"):
-            room = self.sheet.room - lead
-            for runs, joiner in wrap([(row.replace("\t", "    "), ink)], room, room):
-                marked = ((bar, ink), *runs) if lead else tuple(runs)
-                rows.append(Line(marked, lead=lead, joiner=joiner))
-        return rows
-
     # -- streaming
 
     def begin(self) -> None:
         """Text will arrive from now on."""
-        self.stream = Splitter()
+        self.stream, self._text = Splitter(), []
         self.parts = None
         if self.entry.text:
             self._text.append(self.entry.text)
@@ -293,6 +309,7 @@ class EntryView:
             if self._thinking_since is not None and self.thought is None:
                 self.thought = time.monotonic() - self._thinking_since
                 self._show_reasoning()
+            assert self._text is not None
             self._text.append(text)
             self.stream.feed(text)
             self.prepare()
@@ -321,7 +338,7 @@ class EntryView:
         kept = {part.text: part for part in self.parts[1 : 1 + count] if part.kind == "reason"}
         fresh = self._reason_parts()
         self.parts[1 : 1 + count] = [kept.get(part.text, part) if part.kind == "reason" else part for part in fresh]
-        self._tops = None
+        self._moved()
 
     def _grow_parts(self) -> None:
         """Bring the parts up to the splitter: add closed blocks, lay the open text out again."""
@@ -359,7 +376,7 @@ class EntryView:
         if self.entry.status == "streaming" and self.entry.footer:
             body.append(self._exact(Part("note", 0), self._foot()))
         parts[parts_before:] = body
-        self._tops = None
+        self._moved()
 
     def _open_code(self, fence: Fence, old: list[Part]) -> list[Part]:
         """Parts of the fence being written; only the last one changes, and only by its new lines."""
@@ -430,26 +447,28 @@ class EntryView:
         self._end()
 
     def _end(self) -> None:
-        self.stream, self._text = None, []
+        self.stream = self._text = None
         self._show_reasoning()
         assert self.parts is not None
         self.parts[0] = self._exact(Part("head", 1), self._head())
         self.parts.append(self._exact(Part("foot", 0), self._foot()))
-        self._tops = None
+        self._moved()
 
     def take_blocks(self, text: str, blocks: list[Block], env: dict[str, Any]) -> bool:
         """Take the blocks of the whole text where they differ from what is laid out; True when they do."""
         if self.stream is not None or self.entry.text != text or (self._blocks == blocks and not env):
             return False
-        self.parts, self._tops = None, None
+        self.parts = None
+        self._moved()
         self._blocks, self.env = blocks, env
         self.prepare()
         return True
 
     def refit(self) -> None:
         """Everything again from the entry."""
-        self.parts, self._blocks, self._tops = None, None, None
-        self.stream, self._text = None, []
+        self.parts = self._blocks = None
+        self._moved()
+        self.stream = self._text = None
         self._words = len(self.entry.reasoning.split())
         self._guess = self._estimate()
 
@@ -468,4 +487,4 @@ class EntryView:
     @property
     def text(self) -> str:
         """The text so far."""
-        return "".join(self._text) if self.stream is not None else self.entry.text
+        return "".join(self._text or ()) if self.stream is not None else self.entry.text

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from textual import events
-from textual.geometry import Region, Size
+from textual.geometry import Offset, Region, Size
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
@@ -87,6 +87,10 @@ class Viewport(ScrollView):
         """Go to the newest text and stay there."""
         self.following, self.unseen = True, False
         self._arrange()
+
+    def go_easy(self, *, far: bool) -> None:
+        """Over a slow link, scroll by half a screen at a time while text arrives."""
+        self._jump.far = far
 
     # -- frames
 
@@ -169,6 +173,10 @@ class Viewport(ScrollView):
             y = flow.settle(self.scroll_offset.y, height)
             self._set_extent(max(flow.height, min(self.virtual_size.height, y + height)), y)
         self._repaint()
+        self._spare()
+
+    def _spare(self) -> None:
+        self._flow.spare(self.scroll_offset.y, self.size.height, (self._cursor.entry,))
 
     def _follow_end(self, height: int) -> None:
         """Keep the end in view; scroll several rows at once when text is fast, so that most frames need not scroll."""
@@ -206,6 +214,7 @@ class Viewport(ScrollView):
         y = max(0, min(y, self._flow.height - self.size.height))
         self._set_extent(max(self._flow.height, y + self.size.height), y)
         self._repaint()
+        self._spare()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """The reader scrolled: stop following, or start again at the end."""
@@ -226,6 +235,7 @@ class Viewport(ScrollView):
         y = self._flow.settle(y, height)
         self._set_extent(max(self._flow.height, y + height), y)
         self._repaint()
+        self._spare()
 
     def _rest(self) -> None:
         """Nothing grows any more: no blank rows are kept below the text."""
@@ -382,6 +392,13 @@ class Viewport(ScrollView):
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The selected text without decoration: soft wraps joined, code exactly as written."""
         return selected_text(self._flow, selection, ROW_STRIDE), "\n"
+
+    def _shift_selection(self, count: int) -> None:
+        """So many entries came before all others: what is selected stays what it is."""
+        selection = self.text_selection
+        if selection is not None:
+            start, end = (None if each is None else each + Offset(0, count * ROW_STRIDE) for each in selection)
+            self.screen.selections = {**self.screen.selections, self: Selection(start, end)}
 
     def selection_updated(self, selection: Selection | None) -> None:
         """The selection changed: all visible rows are painted again."""

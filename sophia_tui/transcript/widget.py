@@ -90,6 +90,22 @@ class Transcript(Viewport, can_focus=True):
         if place and number is not None:
             self._scroll(self._flow.row_of((number, place[1])))
 
+    def prepend(self, entries: Sequence[Entry]) -> None:
+        """Add what was said before everything that is here; what the reader looks at stays where it is."""
+        if not entries:
+            return
+        self._drain()
+        flow, y = self._flow, self.scroll_offset.y
+        before = flow.height
+        flow.prepend(entries)
+        flow.touched()
+        moved = flow.height - before
+        self._cursor.shift(len(entries))
+        self._shift_selection(len(entries))
+        if not self.following:
+            self._set_extent(max(flow.height, y + moved + self.size.height), y + moved)
+        self._arrange()
+
     def append(self, entry: Entry) -> None:
         """Add a finished entry at the end."""
         self._drain()
@@ -191,6 +207,10 @@ class Transcript(Viewport, can_focus=True):
     def select(self, entry_id: str) -> None:
         """Move the cursor to an entry and show it; nothing happens when it is not here."""
         self._select(next((n for n, view in enumerate(self._flow.views) if view.entry.id == entry_id), -1))
+
+    def has(self, entry_id: str) -> bool:
+        """Whether there is such an entry."""
+        return self._flow.view(entry_id) is not None
 
     def clear_cursor(self) -> None:
         """No entry is selected."""
