@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := --require-hashes --only-binary=:all:
 
-.PHONY: run setup setup-dev test check static format bench chaos faults docs lock clean
+.PHONY: run setup setup-dev test check static format bench chaos faults docs snapshots lock clean
 
 run: setup
 	@$(BIN)/sophia
@@ -60,6 +60,11 @@ chaos: setup-dev
 faults: setup-dev
 	$(BIN)/python -m tools.fault_matrix
 	$(BIN)/python -m tools.store_faults
+
+# Pictures of every screen at three sizes, as text: look at the difference before you keep it.
+snapshots: setup-dev
+	rm -rf tests/sophia_tui/snapshots
+	SNAPSHOTS=1 $(BIN)/python -m pytest -n 2 -q tests/sophia_tui/test_screenshots.py -k it_looks
 
 docs: setup-dev
 	$(BIN)/python -m tools.generate_docs

@@ -256,6 +256,10 @@ class Fleet:
         station = Station(provider, place, self.policy.breaker, clock=clock, rng=rng, hook=hook)
         self.stations = {**self.stations, provider.name: station}  # whoever goes through them now is not disturbed
 
+    def remove(self, name: str) -> None:
+        """Let a provider be asked nothing more; what is underway there goes on."""
+        self.stations = {each: station for each, station in self.stations.items() if each != name}
+
     def rank(
         self,
         needs: frozenset[str] = frozenset({"chat"}),

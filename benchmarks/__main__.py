@@ -16,8 +16,19 @@ from importlib.util import find_spec
 
 from benchmarks import ROOT, child_env
 
-ORDER = ("startup", "wire", "client", "terminal", "loop_block", "transcript", "palette", "kills")
-LONG = ("loop_import", "store", "store_search", "store_meaning", "store_metrics", "store_kills", "power")
+ORDER = ("startup", "wire", "client", "terminal", "loop_block", "transcript", "palette", "long_session", "kills")
+LONG = (
+    "loop_import",
+    "store",
+    "store_search",
+    "store_meaning",
+    "store_metrics",
+    "store_kills",
+    "power",
+    "purging",
+    "soak",
+    "fuzz_keys",
+)
 """Only when they are named: they take minutes, or make databases of a gigabyte."""
 SECONDS_TO_LEAVE = 10
 

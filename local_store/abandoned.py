@@ -15,6 +15,8 @@ from local_store.types import Message
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
+BROKEN_OFF = "UPDATE part SET status = 'failed' WHERE message_id = ? AND status IN ('waiting', 'running')"
+
 
 def orphaned(connection: Connection, instance: Instance) -> list[str]:
     """Return the ids of streaming answers whose process no longer runs."""
@@ -52,6 +54,7 @@ def _settle(connection: Connection, answer_id: str) -> bool:
     """Say whether the answer became an interrupted one."""
     message = rows.message_by_id(connection, answer_id)
     text, reasoning = answers.received(connection, answer_id)
+    connection.execute(BROKEN_OFF, [answer_id])
     streaming = message.status == "streaming"
     arrived = bool(text or reasoning) if streaming else not outstanding(message)
     if message.queued is not None and not arrived:

@@ -125,9 +125,13 @@ def received(connection: Connection, answer_id: str) -> tuple[str, str]:
 
 
 def record_usage(
-    connection: Connection, answer_id: str, session_id: str, route: tuple[str | None, str | None], usage: Usage
+    connection: Connection,
+    answer_id: str | None,
+    session_id: str | None,
+    route: tuple[str | None, str | None],
+    usage: Usage,
 ) -> None:
-    """Keep what the answer used, in place of an earlier report."""
+    """Keep what the answer used, in place of an earlier report; or what was used for no answer at all."""
     connection.execute("DELETE FROM usage WHERE message_id = ?", [answer_id])
     connection.execute(
         "INSERT INTO usage (message_id, session_id, at, provider, model, prompt_tokens, completion_tokens,"

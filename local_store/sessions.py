@@ -121,6 +121,16 @@ class Sessions:
 
         return await self._database.write(operation)
 
+    async def retitle(self, session_id: str, before: str, title: str) -> bool:
+        """Give the session this title if it still has the one before; say whether it had. Raises BadValue."""
+        values = [name := checked_title(title), title_key(name), session_id, storable(before)]
+
+        def operation(connection: Connection) -> bool:
+            statement = "UPDATE session SET title = ?, title_key = ? WHERE id = ? AND title = ?"
+            return connection.execute(statement, values).rowcount == 1
+
+        return await self._database.write(operation)
+
     async def delete(self, session_id: str) -> None:
         """Remove the session and its messages; what they cost stays in the totals. Raises NotFound."""
 

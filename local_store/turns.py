@@ -42,18 +42,20 @@ class Turns:
         instead_of: str | None = None,
         persona: str | None = None,
         parts: Sequence[Part] = (),
+        beside: str | None = None,
     ) -> Turn:
         """Return the stored question under `parent_id` (None: a new root) and its empty answer, now the active branch.
 
         `instead_of` is an earlier question, which leaves the outbox with this one's coming; `persona` is who will
-        answer, `parts` what is attached to the question. Raises NotFound when the session, the parent in this session
-        or an attachment does not exist; WrongState while that other question is being delivered.
+        answer, `parts` what is attached to the question, `beside` the request of a second answer. Raises NotFound when
+        the session, the parent in this session or an attachment does not exist; WrongState while that other question
+        is being delivered.
         """
         question_id, answer_id, text = new_id(), new_id(), storable(question)
         who, attached = storable_or_none(persona), [checked(each) for each in parts]
 
         def operation(connection: Connection) -> Turn:
-            _use(connection, session_id, answer_id, who, added=2)
+            _use(connection, session_id, answer_id, who, added=2 if beside is None else 3)
             if parent_id is not None:
                 answers.require(connection, session_id, parent_id)
             if instead_of is not None:
@@ -62,7 +64,7 @@ class Turns:
             if attached:
                 asked = replace(asked, parts=insert(connection, question_id, attached))
             answer = self._insert_answer(connection, answer_id, session_id, question_id, request_id, persona=who)
-            return Turn(asked, answer)
+            return Turn(asked, answer, self._insert_beside(connection, asked, beside, who))
 
         return await self._database.write(operation)
 
@@ -92,6 +94,31 @@ class Turns:
             return rows.message_by_id(connection, answer_id)
 
         return await self._database.write(operation)
+
+    async def begin_two_answers(
+        self, session_id: str, question_id: str, *, request_ids: tuple[str, str], persona: str | None = None
+    ) -> Turn:
+        """Return a stored question with two more empty answers, the first now the active branch; its letters leave the
+        outbox. Raises NotFound; WrongState while the question is being delivered from the outbox."""
+        answer_id, who = new_id(), storable_or_none(persona)
+
+        def operation(connection: Connection) -> Turn:
+            answers.require(connection, session_id, question_id)
+            withdraw(connection, self._instance, session_id, question_id)
+            _use(connection, session_id, answer_id, who, added=2)
+            asked = rows.message_by_id(connection, question_id)
+            answer = self._insert_answer(connection, answer_id, session_id, question_id, request_ids[0], persona=who)
+            return Turn(asked, answer, self._insert_beside(connection, asked, request_ids[1], who))
+
+        return await self._database.write(operation)
+
+    def _insert_beside(
+        self, connection: Connection, asked: Message, request_id: str | None, persona: str | None
+    ) -> Message | None:
+        """The second of two answers, where there is a request for it."""
+        if request_id is None:
+            return None
+        return self._insert_answer(connection, new_id(), asked.session_id, asked.id, request_id, persona=persona)
 
     def _insert_answer(
         self,

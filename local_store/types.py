@@ -314,6 +314,8 @@ class Turn:
 
     question: Message
     answer: Message
+    beside: Message | None = None
+    """A second empty answer, where two are asked at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sophia_cli.exits import FAILED, OK, UNANSWERED
 from sophia_cli.progress import ProgressLine
 from sophia_core.events import (
     AttemptFailed,
+    ComparisonStarted,
     EmbeddedProgressed,
     Event,
     FailedOver,
@@ -36,6 +37,20 @@ def exit_code(finished: TurnFinished) -> int:
     return UNANSWERED if finished.status in ("failed", "queued") and finished.provider is None else FAILED
 
 
+class Compared:
+    """Knows which answers stream beside one another: mixed up piece by piece nobody could read them. What the command
+    returns has both."""
+
+    def __init__(self) -> None:
+        self._ids: frozenset[str] = frozenset()
+
+    def hides(self, event: Event) -> bool:
+        """Whether it is about one of two answers that are compared."""
+        if isinstance(event, ComparisonStarted):
+            self._ids = frozenset((event.left_id, event.right_id))
+        return bool(self._ids) and getattr(event, "answer_id", None) in self._ids
+
+
 class TextAnswer:
     """The answer on stdout as it comes; everything else on stderr."""
 
@@ -47,8 +62,11 @@ class TextAnswer:
         self._safe, self._thoughts = StreamSanitizer(), StreamSanitizer()
         self._written = 0
         self._line_open = self._reasoning = False
+        self._compared = Compared()
 
     def __call__(self, event: Event) -> None:
+        if self._compared.hides(event):
+            return
         match event:
             case TurnStarted(prefix=prefix):
                 self.finished, self._written = None, 0
@@ -66,6 +84,8 @@ class TextAnswer:
                 self._say(f"this answer is from {when(at)}", "`--fresh` asks again.")
             case FailedOver() if self._chatty:
                 self._say(f"{event.failed} cannot answer ({event.reason}); {event.provider} is asked instead")
+            case ToolCalled() if event.status != "waiting":
+                self._say(f"the model asked for the tool {event.name} {event.arguments}")
             case Notice() if self._chatty or event.level != "info":
                 self._say(event.text, event.hint)
             case StoreStateChanged(state="full"):
@@ -139,8 +159,11 @@ class JsonAnswer:
         """Set when the store is not the lasting one, so that no session id is given out that nobody can open."""
         self._console = console
         self._written = 0
+        self._compared = Compared()
 
     def __call__(self, event: Event) -> None:
+        if self._compared.hides(event):
+            return
         if self.finished is not None and not isinstance(event, TurnStarted):
             self._afterwards(event)
             return
@@ -152,7 +175,7 @@ class JsonAnswer:
                 self._delta(text)
             case ReasoningDelta(text=text):
                 self._line("reasoning", text=text)
-            case ToolCalled():
+            case ToolCalled() if event.status != "waiting":
                 self._line("tool", index=event.index, name=event.name, arguments=event.arguments)
             case RouteChosen():
                 self._line("route", provider=event.provider, model=event.model, attempt=event.attempt)

@@ -18,6 +18,7 @@ from sophia_cli.prompt import read_prompt
 from sophia_cli.rehearsal import transport_of
 from sophia_core.commands import CommandError
 from sophia_core.models import AUTO
+from sophia_core.personas.persona import NOBODY
 from sophia_core.settings import Loaded, load_settings
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ async def answer_in(
         _mark_unsaved(writer)
     try:
         await choose_session(args, runtime, console)
+        await _choose_persona(args, runtime)
         await _choose_route(args, runtime)
         await _attach(args, runtime)
         return await _send(prompt, args, runtime, console)
@@ -113,6 +115,15 @@ async def choose_session(args: argparse.Namespace, runtime: Runtime, console: Co
             console.say("there is no session yet, so this is the first")
     except CommandError as error:
         raise Quit(USAGE, str(error), error.hint) from None
+
+
+async def _choose_persona(args: argparse.Namespace, runtime: Runtime) -> None:
+    """Lets the persona answer that the command line names. Raises Quit when there is none of that name."""
+    if args.persona or args.system is not None:
+        try:
+            await runtime.run("persona.use", args.persona or NOBODY)
+        except CommandError as error:
+            raise Quit(USAGE, str(error), error.hint) from None
 
 
 async def _choose_route(args: argparse.Namespace, runtime: Runtime) -> None:

@@ -10,12 +10,16 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Final
 
+from backend_client.errors import BackendError
+from local_store.errors import StoreError
 from sophia_cli import interrupts
 from sophia_cli.answer import TextAnswer
 from sophia_cli.console import Console, Look
 from sophia_cli.exits import OK
+from sophia_cli.line_guard import LineGuard
 from sophia_cli.opening import opened
 from sophia_cli.results import show
 from sophia_core.cmdline import NAME
@@ -60,6 +64,7 @@ class Teller:
         self._console = console
         self._last = ""
         self._quarter = -1
+        self._level: int | None = None
 
     def __call__(self, event: Event) -> None:
         if line := self._words(event):
@@ -80,10 +85,13 @@ class Teller:
                 return _ending(event)
             case EmbeddedProgressed():
                 return self._progress(event)
-            case DegradationChanged():
+            case DegradationChanged() if event.level != self._level:  # not each reason there is for the same one
+                self._level = event.level
                 return f"Service level {int(event.level)}: {event.reason or event.level.name.lower()}"
             case MacroStepped():
                 return f"Macro {event.name}, step {event.number} of {event.steps}: {event.what}"
+            case MacroFinished(ending="failed"):
+                return f"Macro {event.name} failed."  # why is told as the error that it is
             case MacroFinished():
                 return f"Macro {event.name} {event.ending}. {event.text}"
             case TourStepped():
@@ -123,6 +131,7 @@ class Lines:
     def __init__(self, runtime: Runtime, console: Console, teller: Teller) -> None:
         self._runtime, self._console, self._teller = runtime, console, teller
         self._input = Input(sys.stdin.fileno())
+        runtime.macros.guard = LineGuard(self._ask, runtime.macros)
 
     async def run(self) -> int:
         """Reads until `/quit` or the end of the input."""
@@ -138,10 +147,12 @@ class Lines:
         return OK
 
     def _interrupted(self) -> None:
-        """Ctrl+C stops the answer, and leaves where there is none."""
-        if self._runtime.chat.busy:
+        """Ctrl+C stops what is being done, and leaves where nothing is."""
+        if self._runtime.macros.running is not None:
+            self._stopping = asyncio.ensure_future(self._runtime.macros.stop())
+        elif self._runtime.chat.busy:
             self._stopping = asyncio.ensure_future(self._runtime.chat.stop())
-        else:
+        elif not self._runtime.vault.work.stop():
             self._input.end()
 
     async def _next(self) -> str | None:
@@ -150,6 +161,12 @@ class Lines:
         self._console.drain()
         typed = await self._input.line()
         return None if typed is None else typed.strip()
+
+    async def _ask(self, question: str) -> str:
+        """What is typed to a question; empty at the end of the input."""
+        self._console.out(question)
+        self._console.drain()
+        return (await self._input.line() or "").strip()
 
     async def _obey(self, line: str) -> None:
         if line in HELPING:
@@ -161,21 +178,36 @@ class Lines:
                 await self._command(line)
             else:
                 await self._runtime.run("chat.send", line)
-        except CommandError as error:
+        except (CommandError, StoreError, BackendError) as error:
             self._console.say(str(error), error.hint)
+        except OSError as error:  # what the system refuses is no reason to leave
+            self._console.say(f"That did not work: {error}")
 
     async def _command(self, line: str) -> None:
         try:
-            result = await self._runtime.dispatch(line)
+            result = await self._apart(self._runtime.dispatch(line))
         except NeedsConfirmation as question:
-            self._console.out(f"{one_line(str(question))} Do it? Type yes, or press Enter for no: ")
-            self._console.drain()
-            if (await self._input.line() or "").strip().lower() not in ("y", "yes"):
+            asked = f"{one_line(str(question))} Do it? Type yes, or press Enter for no: "
+            if (await self._ask(asked)).lower() not in ("y", "yes"):
                 self._teller.tell("Nothing was done.")
                 return
-            result = await self._runtime.dispatch(line, confirmed=True)
+            result = await self._apart(self._runtime.dispatch(line, confirmed=True))
         if not isinstance(result, TurnFinished):
             show(result, self._console)
+
+    async def _apart(self, work: Coroutine[None, None, object]) -> object:
+        """What a command returns, run in a task of its own: stopping it is not leaving."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        if task.cancelled():
+            self._teller.tell("Stopped.")
+            return None
+        return task.result()
 
     def _help(self) -> None:
         for each in self._runtime.registry:
@@ -238,6 +270,8 @@ async def talk(loaded: Loaded, console: Console, *, transport: Transport | None 
 
     async with opened(loaded, console, [heard], transport=transport) as runtime:
         runtime.attend()
+        for problem in await runtime.macros.refresh():
+            console.say(problem)
         with contextlib.suppress(asyncio.CancelledError):
             return await Lines(runtime, console, teller).run()
         return OK

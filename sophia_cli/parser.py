@@ -34,7 +34,9 @@ def _ask(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--continue", dest="latest", action="store_true", help="go on with the session used last")
     which.add_argument("--session", metavar="ID", help="go on with this session")
     which.add_argument("--no-save", action="store_true", help="keep nothing of it")
-    parser.add_argument("--system", metavar="TEXT", help="another system prompt, this once")
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument("--system", metavar="TEXT", help="another system prompt, this once")
+    told.add_argument("--persona", metavar="NAME", help="who answers, this once; `none` for nobody in particular")
     parser.add_argument("--model", metavar="M", help="another model, this once")
     parser.add_argument("--provider", metavar="P", help="another provider, this once")
     parser.add_argument(
@@ -107,6 +109,29 @@ def _macro(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--allow-programs", action="store_true", help="let it run the programs it names")
     run.add_argument("--yes", action="store_true", help="also do what cannot be undone")
     named = {"list": listing, "show": show, "run": run, "check": check, "trust": trust}
+    for name, each in named.items():
+        each.set_defaults(action=name)
+        each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+
+
+def _persona(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="list")
+    _json(parser, "an array")
+    names = "[list | show | import | export | check | trust]"
+    actions = parser.add_subparsers(metavar=names, parser_class=Parser)
+    listing = actions.add_parser("list", help="list them (the default)", allow_abbrev=False)
+    show = actions.add_parser("show", help="print the text of one", allow_abbrev=False)
+    take = actions.add_parser("import", help="take one over from a file", allow_abbrev=False)
+    take.add_argument("file", metavar="FILE", help="the persona's file")
+    take.add_argument("name", nargs="?", default="", metavar="NAME", help="another name than the file's")
+    take.add_argument("--replace", action="store_true", help="in place of one of yours")
+    export = actions.add_parser("export", help="write one to a new file", allow_abbrev=False)
+    check = actions.add_parser("check", help="say what is wrong with the files", allow_abbrev=False)
+    trust = actions.add_parser("trust", help="let one of this folder answer", allow_abbrev=False)
+    for each in (show, export, trust):
+        each.add_argument("name", metavar="NAME", help="the persona")
+    export.add_argument("file", metavar="FILE", help="a new file, or a folder")
+    named = {"list": listing, "show": show, "import": take, "export": export, "check": check, "trust": trust}
     for name, each in named.items():
         each.set_defaults(action=name)
         each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
@@ -296,6 +321,7 @@ SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
         "commands": Entry("List every command there is.", _commands, "sophia_cli.catalogue"),
         "sessions": Entry("List, show, search and delete conversations.", _sessions, "sophia_cli.sessions"),
         "macro": Entry("Run, list and check macros.", _macro, "sophia_cli.macro"),
+        "persona": Entry("List, show and share personas: who answers.", _persona, "sophia_cli.persona"),
         "ctl": Entry("Drive a running app, or watch what happens in it.", _ctl, "sophia_cli.ctl", "lines"),
         "init": Entry("Make the encrypted store before its first use.", _init, "sophia_cli.init"),
         "keys": Entry("See and change what unlocks the store.", _keys, "sophia_cli.keys"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sophia_cli.console import Console
-from sophia_core.present import REPEATED, aligned, when
+from sophia_core.present import REPEATED, aligned, has_words, when
 from sophia_core.sanitize import one_line
 
 CELL_CHARS, LAST_CELL_CHARS = 60, 200
@@ -37,7 +37,7 @@ def show(value: object, console: Console) -> None:
     elif rows is not None:
         if console.err_stream.terminal:
             console.err("(none)\n")
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type) and not has_words(value):
         pairs = _fields(value)
         width = max(map(len, pairs))
         console.out("".join(f"{name:<{width}}  {cell(name, each)}\n" for name, each in pairs.items()))

@@ -1,4 +1,4 @@
-"""Analytics: how often commands, turns and models were used on a day. Off unless asked for, and never sent anywhere.
+"""Analytics: how often commands, turns, models and personas were used on a day. Off unless asked for, sent nowhere.
 
 Only names are counted: no text, title, argument or id of anything that was said.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from local_store.errors import StoreError
 from sophia_core.commands import Command, command
-from sophia_core.events import Event, StoreStateChanged, TurnFinished
+from sophia_core.events import Event, SettingChanged, StoreStateChanged, TurnFinished, TurnStarted
 
 if TYPE_CHECKING:
     from local_store.analytics import DayCount
@@ -44,6 +44,10 @@ class Analytics:
                 self._count(f"turns {event.status}")
                 if event.model and event.cached_at is None:
                     self._count(f"model {event.model}")
+            case TurnStarted(persona=str(persona)):
+                self._count(f"persona {persona}")
+            case SettingChanged(name="analytics.enabled"):
+                self.enabled = event.after == "true"
             case StoreStateChanged(state="open"):
                 self._wake()
 
@@ -91,19 +95,20 @@ class Analytics:
 
     @command("analytics.show")
     async def show(self, days: int = 7) -> list[DayCount] | str:
-        """Show what was counted in the last days: commands, turns and models, by day."""
+        """Show what was counted in the last days: commands, turns, models and personas, by day."""
         await self.written()
         since = _day(self._now() - max(days - 1, 0) * DAY_S)
         counts = await (await self._vault.get()).analytics.counts(since)
         if counts or self.enabled:
             return list(counts)
-        return "Nothing is counted; set `enabled = true` in the table [analytics] of the config to begin."
+        return "Nothing is counted; `settings.set analytics.enabled true` begins it ([analytics] in the config)."
 
     @command("analytics.clear", dangerous=True)
     async def clear(self) -> str:
         """Forget everything that was counted."""
         await self.written()
         days = await (await self._vault.get()).analytics.clear()
+        self._waiting.clear()  # what the store would not take just now goes, too
         return f"The counts of {days} day{'' if days == 1 else 's'} are gone."
 
 

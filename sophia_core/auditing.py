@@ -22,6 +22,7 @@ from sophia_core.events import (
     SessionChanged,
     SettingChanged,
     StoreStateChanged,
+    TitleAsked,
     TokenRenewed,
 )
 from sophia_core.logs import correlation, redact
@@ -71,6 +72,8 @@ class Auditor:
                 self._store_changed(event)
             case ProgramRan(macro=macro, program=program, code=code):
                 self.note("macro.program", program, macro=macro, code="" if code is None else str(code))
+            case TitleAsked(provider=provider) if provider in self._paid:
+                self.note("route.paid", provider, answer="title")
             case SettingChanged(name=name, source=source):
                 self.note("settings.changed", name, source=source)
 

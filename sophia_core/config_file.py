@@ -121,6 +121,25 @@ def add_table(path: Path, name: str, values: Mapping[str, str | int | float | bo
     write_atomically(path, tomlkit.dumps(document))
 
 
+def remove_table(path: Path, name: str, called: str) -> bool:
+    """Takes the tables that are `called` so out of a list of tables `[[name]]`; the rest of the file stays. False where
+    there is none. Raises OSError, ValueError."""
+    import tomlkit
+
+    document = tomlkit.parse(path.read_text("utf-8") if path.exists() else "")
+    entries: Any = document.get(name, [])
+    if not isinstance(entries, list):
+        raise ValueError(f"{name!r} is no list of tables")
+    found = [at for at, each in enumerate(entries) if isinstance(each, Mapping) and each.get("name") == called]
+    for at in reversed(found):
+        del entries[at]
+    if found and not entries:
+        del document[name]
+    if found:
+        write_atomically(path, tomlkit.dumps(document))
+    return bool(found)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Writes the file whole or not at all, readable by its owner only. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
 from sophia_core.commands import BadArguments, CommandError, command
-from sophia_core.config_file import add_table
+from sophia_core.config_file import add_table, remove_table, set_value
 from sophia_core.events import Bus, Notice, SettingChanged
+from sophia_core.models import AUTO
 from sophia_core.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -38,6 +39,16 @@ class ServerRow:
     metrics: str
 
 
+class Users(Protocol):
+    """Whoever asks the providers."""
+
+    def in_use(self, name: str) -> bool: ...
+
+    async def forget_secrets(self, name: str) -> None: ...
+
+    def release(self, name: str, instead: str | None) -> bool: ...
+
+
 class Connecting:
     """The commands that find and add providers. `adopt` puts one to use at once, and says whether it could."""
 
@@ -48,9 +59,10 @@ class Connecting:
         settings: Settings,
         bus: Bus,
         adopt: Callable[[ProviderSettings], bool] = lambda each: False,
+        users: Users | None = None,
     ) -> None:
         self._transport, self._config_file, self._bus, self._adopt = transport, config_file, bus, adopt
-        self._alone = settings.base_url
+        self._alone, self._users = settings.base_url, users
         self.names = [each.name for each in settings.providers]
 
     async def here(self) -> tuple[list[Found], list[Exporter]]:
@@ -96,6 +108,37 @@ class Connecting:
         self.names.append(name)
         self._bus.publish(SettingChanged(f"providers.{name}", None, each.base_url, "provider.add"))
         return self._said(each)
+
+    @command("provider.remove", dangerous=True)
+    async def remove(self, name: str, *, instead: str | None = None) -> str:
+        """Take a provider out of the config, and forget its key; `instead` answers from now on where it was chosen."""
+        self._check_removal(name, instead)
+        try:
+            gone = await asyncio.to_thread(remove_table, self._config_file, "providers", name)
+            if gone and instead:
+                await asyncio.to_thread(set_value, self._config_file, "provider", None if instead == AUTO else instead)
+        except (OSError, ValueError) as error:
+            where = str(self._config_file)
+            raise CommandError(f"The config could not be written: {one_line(str(error), 160)}", where) from None
+        if not gone:
+            hint = "Is it set in the environment, as SOPHIA_PROVIDERS__…?"
+            raise CommandError(f"{name} is not in {self._config_file}.", hint)
+        if self._users is not None:
+            await self._users.forget_secrets(name)
+        self.names.remove(name)
+        self._bus.publish(SettingChanged(f"providers.{name}", name, None, "provider.remove"))
+        ended = self._users is not None and self._users.release(name, instead)
+        return f"{name} is taken out{'' if ended else '; it is asked until you leave'}."
+
+    def _check_removal(self, name: str, instead: str | None) -> None:
+        if name not in self.names:
+            known = ", ".join(self.names) or "none"
+            raise BadArguments(f"No provider {name!r} is written down.", f"Written down: {known}.")
+        if instead is not None and (instead == name or instead not in (*self.names, "embedded", AUTO)):
+            raise BadArguments(f"{instead!r} cannot take its place.", f"Name another provider, or {AUTO}.")
+        if instead is None and self._users is not None and self._users.in_use(name):
+            hint = f"Say who answers then: /provider.remove {name} instead=NAME, or instead={AUTO}."
+            raise CommandError(f"{name} is the provider that you chose.", hint)
 
     def _checked(self, values: dict[str, str | int | float | bool | list[str]]) -> ProviderSettings:
         from pydantic import ValidationError

@@ -18,16 +18,18 @@ import shutil
 import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from backend_client.errors import BackendError
 from local_store.errors import StoreError
+from sophia_core import terminal_link
 from sophia_core.commands import CommandError
 from sophia_core.providers import missing_keys
 from sophia_core.sanitize import one_line
+from sophia_core.terminal_link import Figures
 
 if TYPE_CHECKING:
     from backend_client.types import Provider
@@ -126,6 +128,7 @@ class _Doctor:
             ("embedded model", long, self._embedded),
             ("audio", 20.0, _audio),
             ("terminal", 5.0, _terminal),
+            ("terminal link", 20.0, self._link),
             ("log", 5.0, self._log),
         ]
 
@@ -238,6 +241,14 @@ class _Doctor:
         if chosen.download:
             return Check(name, "warn", "not installed; the first question would download them", fix)
         return Check(name, needed, "not installed, and downloading is switched off", fix)
+
+    async def _link(self) -> list[Check]:
+        if sys.stdout is None or not sys.stdout.isatty():
+            return []
+        found = await asyncio.to_thread(terminal_link.of_this_terminal)
+        return [
+            link_check(replace(found, bytes_per_token=terminal_link.kept(self._loaded.paths.cache_dir)), os.environ)
+        ]
 
     async def _log(self) -> list[Check]:
         log, path = self._runtime.log, self._loaded.paths.log_file
@@ -388,6 +399,17 @@ def _encoding(encoding: str) -> Check:
     if encoding.lower().replace("-", "") == "utf8":
         return Check("locale", "ok", encoding)
     return Check("locale", "warn", f"{encoding}: much text cannot be shown", "export LANG=C.UTF-8")
+
+
+def link_check(found: Figures, env: Mapping[str, str]) -> Check:
+    """How far the terminal is and how much it takes. Inside tmux and its like that is the way to them alone."""
+    name, inside = "terminal link", "tmux" if env.get("TMUX") else "screen" if env.get("STY") else ""
+    if found.round_trip_s is None:
+        return Check(name, "warn", "the terminal does not say where its cursor is", "SOPHIA draws without knowing.")
+    detail = f"{found}; that is the way to {inside}, which draws the rest" if inside else str(found)
+    if found.slow:
+        return Check(name, "warn", detail, "SOPHIA draws less often by itself; mosh or tmux help where keys lag.")
+    return Check(name, "ok", detail)
 
 
 def _size(columns: int, rows: int) -> Check:

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Literal
 
 from backend_client import happenings
+from sophia_core.voice import happenings as heard
 
 # What the client tells is an event as it stands.
 AnswerEnded = happenings.AnswerEnded
@@ -20,6 +21,13 @@ FailedOver = happenings.FailedOver
 ProviderProbed = happenings.ProviderProbed
 QueueWaited = happenings.QueueWaited
 TokenRenewed = happenings.TokenRenewed
+# So is what the voice tells.
+LevelMeasured = heard.LevelMeasured
+ListeningChanged = heard.ListeningChanged
+SpeakingChanged = heard.SpeakingChanged
+SpeechHeard = heard.SpeechHeard
+VoiceChanged = heard.VoiceChanged
+VoiceDegraded = heard.VoiceDegraded
 
 TurnStatus = Literal["complete", "interrupted", "cancelled", "failed", "partial", "queued"]
 NoticeLevel = Literal["info", "warning", "error"]
@@ -141,6 +149,32 @@ class TurnStarted:
     """The question had waited in the outbox: nobody has just typed it, and its session need not be the one shown."""
     attached: tuple[AttachedFile, ...] = ()
     """What goes with the question."""
+    persona: str | None = None
+    """Who answers; None: nobody in particular."""
+    beside: str = ""
+    """The id of the answer that this one is compared with: both stream at once, and that one is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonStarted:
+    """One question is asked of two models at once; the turns of both answers follow."""
+
+    session_id: str
+    question_id: str
+    question: str
+    left_id: str
+    right_id: str
+    left: str
+    """Who is asked for it, as a person named them."""
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonEnded:
+    """Both answers of a comparison have ended, however they did."""
+
+    left_id: str
+    right_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +201,15 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCalled:
+    """An answer asks for a tool; told again as more of it arrives, and once more when it is over."""
+
     answer_id: str
     index: int
     name: str
     arguments: str
+    """As much of them as has arrived."""
+    status: Literal["waiting", "running", "complete", "failed", "refused"] = "waiting"
+    """`waiting` while it arrives; then `refused`, as no tool is run yet, or `failed` where it broke off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +249,16 @@ class SessionChanged:
 @dataclass(frozen=True, slots=True)
 class SessionsChanged:
     """The list of sessions is out of date."""
+
+
+@dataclass(frozen=True, slots=True)
+class TitleAsked:
+    """A model was asked for the title of a session, which is no turn of it."""
+
+    provider: str
+    cost_usd: float | None = None
+    saved: bool = True
+    """Whether the books of the store have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +365,15 @@ class OutboxChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonaChanged:
+    """Somebody else answers from now on; None: nobody in particular."""
+
+    persona: str | None
+    title: str = ""
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AttachmentsChanged:
     """Other files go with the next question of a session than before."""
 
@@ -324,6 +382,8 @@ class AttachmentsChanged:
 
 Event = (
     TurnStarted
+    | ComparisonStarted
+    | ComparisonEnded
     | RouteChosen
     | TextDelta
     | ReasoningDelta
@@ -331,6 +391,7 @@ Event = (
     | TurnFinished
     | SessionChanged
     | SessionsChanged
+    | TitleAsked
     | ChangedElsewhere
     | AnswerGrew
     | SettingsEdited
@@ -356,9 +417,16 @@ Event = (
     | WorkEnded
     | MacroFinished
     | MacrosChanged
+    | PersonaChanged
     | AttachmentsChanged
     | TourStepped
     | TourEnded
+    | SpeakingChanged
+    | ListeningChanged
+    | LevelMeasured
+    | SpeechHeard
+    | VoiceChanged
+    | VoiceDegraded
 )
 Listener = Callable[[Event], None]
 

@@ -17,6 +17,8 @@ class Paths:
     """The user's own themes; a file here wins over a shipped theme of the same name."""
     macros_dir: Path
     """The person's own macros."""
+    personas_dir: Path
+    """The person's own personas."""
     store_dir: Path
     device_dir: Path
     """Holds the device key, apart from the store it unlocks, so that a copy of one is not a copy of both."""
@@ -39,6 +41,7 @@ def resolve_paths(env: Mapping[str, str] | None = None) -> Paths:
         config_file=config / "config.toml",
         themes_dir=config / "themes",
         macros_dir=config / "macros",
+        personas_dir=config / "personas",
         store_dir=Path(dirs.user_data_dir) / "store",
         device_dir=state / "device",
         log_file=state / "sophia.log",
@@ -52,6 +55,7 @@ def _under(home: Path) -> Paths:
         config_file=home / "config.toml",
         themes_dir=home / "themes",
         macros_dir=home / "macros",
+        personas_dir=home / "personas",
         store_dir=home / "store",
         device_dir=home / "device",
         log_file=home / "logs" / "sophia.log",

@@ -7,17 +7,38 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 
+from local_store.types import Message
+from sophia_core.sanitize import one_line
+
 REPEATED = frozenset({"tier", "score", "calls", "failures", "slow", "retry_in_s"})
 """Figures for programs; another field says them in words."""
+LONGEST_TEXT = 200
+"""Characters of a message that are shown in its line."""
 LEFT_OUT = REPEATED | {"letter", "session", "matches", "active_leaf", "text", "reasoning", "pinned", "archived"}
+
+
+def has_words(record: object) -> bool:
+    """Whether a record is a text rather than fields: it says itself what it is to read as."""
+    return type(record).__str__ is not object.__str__
 
 
 def row_of(record: object) -> list[str]:
     """A record's fields as words; what a person cannot use is left out."""
     if not dataclasses.is_dataclass(record):
         return [str(record)]
+    if isinstance(record, Message):
+        status = "" if record.status == "complete" else record.status
+        text = one_line(record.text, LONGEST_TEXT)
+        return [record.id, record.role, text, status, record.model or "", when(record.created_at)]
     names = [field.name for field in dataclasses.fields(record) if field.name not in LEFT_OUT]
     return [word(name, getattr(record, name)) for name in names]
+
+
+def pairs_of(record: object) -> list[str]:
+    """One record as lines: the name of each field that says something, and what it says."""
+    fields = [(field.name, getattr(record, field.name)) for field in dataclasses.fields(record)]  # type: ignore[arg-type]
+    said = [(name.replace("_", " "), word(name, value)) for name, value in fields]
+    return aligned([each for each in said if each[1]])
 
 
 def word(name: str, value: object) -> str:
@@ -73,6 +94,11 @@ def ago(then_ms: int, now_ms: int) -> str:
     if minutes < 7 * 24 * 60:
         return f"{minutes // (24 * 60)}d"
     return datetime.fromtimestamp(then_ms / 1000).strftime("%Y-%m-%d")
+
+
+def dollars(amount: float) -> str:
+    """An amount of money, small ones to a hundredth of a cent."""
+    return f"${amount:.4f}" if 0 < amount < 0.1 else f"${amount:.2f}"
 
 
 def sentence(words: str) -> str:

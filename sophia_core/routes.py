@@ -50,8 +50,9 @@ class BreakerRow:
 
 def route_of(client: BackendClient, current: Current, provider: str | None = None) -> tuple[Ranked, ...]:
     """Where the next question goes, asked of the chosen provider, model and session. Raises InvalidRequest."""
-    next_question = ChatRequest((), model=current.model, flow=current.session_id or "")
-    return client.explain(next_question, provider or current.provider)
+    chosen, model = current.route
+    next_question = ChatRequest((), model=model, flow=current.session_id or "")
+    return client.explain(next_question, provider or chosen)
 
 
 class Routes:

@@ -18,6 +18,8 @@ from sophia_core.auditing import Auditor
 from sophia_core.chat.branches import Branches
 from sophia_core.chat.cache import Cache
 from sophia_core.chat.chat import Chat
+from sophia_core.chat.comparing import Comparing
+from sophia_core.chat.titles import Titles
 from sophia_core.chat.trimming import Trimming
 from sophia_core.commands import Registry
 from sophia_core.control import Control
@@ -26,7 +28,11 @@ from sophia_core.idle_lock import IdleLock
 from sophia_core.logs import Log, correlation, new_request_id
 from sophia_core.macros.library import Library
 from sophia_core.macros.macros import Macros
+from sophia_core.macros.tending import Tending
 from sophia_core.outbox import Outbox
+from sophia_core.personas.library import Folders
+from sophia_core.personas.library import Library as PersonaLibrary
+from sophia_core.personas.personas import Personas
 from sophia_core.providers import described, secret_variables
 from sophia_core.server_side import ServerSide
 from sophia_core.setting_values import SettingValues
@@ -39,11 +45,11 @@ if TYPE_CHECKING:
     from sophia_core.settings import Loaded
 
 COMMAND_OWNERS: Final[tuple[type, ...]] = (
-    *(Chat, Branches, Trimming, Cache, Outbox),
+    *(Chat, Comparing, Branches, Trimming, Titles, Cache, Outbox),
     *(Attachments, Sight, Explaining),
     *server_side.OWNERS,
     *store_side.OWNERS,
-    *(Auditor, Macros, Control),
+    *(Auditor, Personas, Macros, Tending, Control),
     *(SettingValues, Tour),
 )
 """The classes whose commands work without a screen."""
@@ -65,6 +71,7 @@ class Runtime:
         for owner in self._owners():
             self.registry.collect(owner)
         self.registry.after += [self.auditor.ran, self.store_side.analytics.ran, self.macros.done, self.tour.ran]
+        self.registry.after.append(self.titles.ran)
 
     def _join_sides(self, transport: Transport) -> None:
         self.store_side = kept = StoreSide(self._loaded, self.bus, self.current, self._env, lambda: self.chat.busy)
@@ -77,6 +84,7 @@ class Runtime:
 
     def _build_chat(self) -> None:
         """What brings both sides together: questions, and what comes of them."""
+        self._build_personas()
         among = described(self.providers)
         secret = secret_variables(self.settings)
         self.sight = Sight(self.client, self.providers, self.current)
@@ -89,6 +97,26 @@ class Runtime:
             self.settings.chat,
             among=among,
             attached=self.attachments,
+            manner=self.personas.manner,
+        )
+        self.comparing = Comparing(
+            self.chat,
+            self.vault,
+            self.bus,
+            self.current,
+            self.settings.chat,
+            self.server_side.models.named,
+            self.attachments,
+        )
+        self.titles = Titles(
+            self.vault,
+            self.chat,
+            self.client.stream,
+            self.bus,
+            self.current,
+            self.settings.chat,
+            self.providers,
+            self.undoing,
         )
         self.explaining = Explaining(self.attachments, self.chat.send)
         self.branches = Branches(self.vault, self.bus, self.current, lambda: self.chat.busy)
@@ -96,12 +124,29 @@ class Runtime:
         self.outbox = Outbox(self.vault, self.chat, self.bus)
         minutes = self.settings.store.lock_after_minutes
         self.idle_lock = IdleLock(self.vault, self.bus, minutes, busy=lambda: self.chat.busy)
-        self.vault.before_lock += [self.chat.close, self.store_side.memory.forget, self.attachments.forget]
+        self.vault.before_lock += [self.titles.rest, self.chat.close]
+        self.vault.before_lock += [self.store_side.memory.forget, self.attachments.forget]
+
+    def _build_personas(self) -> None:
+        """Who answers."""
+        own = self.paths.personas_dir
+        self.personas = Personas(
+            PersonaLibrary(own, Path.cwd()),
+            Folders(own.with_name("folder-personas.toml")),
+            self.bus,
+            self.current,
+            self.settings.chat,
+            self.providers,
+            self.undoing,
+            usual_one=self.settings.persona,
+            changed=self.degradation.look,
+        )
 
     def _build_macros(self) -> None:
         """What runs commands when nobody types them."""
+        library = Library(self.paths.macros_dir, Path.cwd(), self.paths.macros_dir.with_name("trusted-macros"))
         self.macros = Macros(
-            Library(self.paths.macros_dir, Path.cwd(), self.paths.macros_dir.with_name("trusted-macros")),
+            library,
             self.registry,
             self.bus,
             self.vault,
@@ -109,16 +154,27 @@ class Runtime:
             env=self._env,
             secret=secret_variables(self.settings),
         )
+        self.tending = Tending(library, self.macros.refresh, self.undoing, self.macros.idle)
         self.control = Control(self.paths.control_dir, self.bus, self._obey)
         self.setting_values, self.tour = SettingValues(self._loaded, self.bus, self._env), Tour(self.bus)
 
     def _owners(self) -> tuple[object, ...]:
         """Who has commands: one of each of COMMAND_OWNERS."""
-        talking = (self.chat, self.branches, self.trimming, self.chat.cache, self.outbox)
+        talking = (self.chat, self.comparing, self.branches, self.trimming, self.titles, self.chat.cache, self.outbox)
         attaching = (self.attachments, self.sight, self.explaining)
         guiding = (self.setting_values, self.tour)
         sides = (*self.server_side.owners, *self.store_side.owners)
-        return (*talking, *attaching, *sides, self.auditor, self.macros, self.control, *guiding)
+        return (
+            *talking,
+            *attaching,
+            *sides,
+            self.auditor,
+            self.personas,
+            self.macros,
+            self.tending,
+            self.control,
+            *guiding,
+        )
 
     @property
     def provider(self) -> Provider:
@@ -133,12 +189,14 @@ class Runtime:
         for each in (log, asked.degradation, asked.spending, self.auditor, kept.analytics, kept.setting_changes):
             self.bus.subscribe(each)
         self.bus.subscribe(self.tour)
+        self.bus.subscribe(self.titles)
         if log.problem:
             self.bus.publish(Notice("warning", log.problem, "SOPHIA goes on without a log."))
         for problem in self._loaded.problems:
             self.bus.publish(Notice("warning", f"{problem.where}: {problem.message}", problem.fix))
             self.auditor.note("settings.problem", problem.where)
         await self.vault.open(create=create)
+        await self.personas.begin()
         await asked.spending.settled()
         if self.vault.store is not None:
             await asked.tell_missing_keys()
@@ -151,6 +209,7 @@ class Runtime:
         """
         self.chat.queue_when_offline = self.chat.offer_continue = True
         self.outbox.start()
+        self.titles.start()
         self.idle_lock.start()
         self.store_side.attend()
         if self.settings.control.enabled:
@@ -182,6 +241,7 @@ class Runtime:
             last_first.push_async_callback(self.auditor.close)
             last_first.push_async_callback(self.server_side.close)
             last_first.push_async_callback(self.chat.close)
+            last_first.push_async_callback(self.titles.rest)
             last_first.push_async_callback(self.store_side.rest)
             last_first.push_async_callback(self.macros.close)
             last_first.push_async_callback(self.control.close)

@@ -18,7 +18,7 @@ from sophia_core.connecting import Connecting
 from sophia_core.degradation import Degradation
 from sophia_core.events import Bus, EmbeddedProgressed, Notice
 from sophia_core.login import Login
-from sophia_core.models import Models
+from sophia_core.models import AUTO, Models
 from sophia_core.providers import EMBEDDED, build_providers, missing_keys
 from sophia_core.routes import Routes, route_of
 from sophia_core.spending import Spending
@@ -60,7 +60,7 @@ class ServerSide:
         self.models = Models(self.client, self.providers, bus, current, self.degradation.look)
         self.routes = Routes(self.client, current)
         self.spending = Spending(vault, self.client.cap, self.paid, self.degradation.look)
-        self.connecting = Connecting(transport, loaded.paths.config_file, settings, bus, self.adopt)
+        self.connecting = Connecting(transport, loaded.paths.config_file, settings, bus, self.adopt, self)
         self._warming: asyncio.Task[None] | None = None
 
     @property
@@ -90,6 +90,34 @@ class ServerSide:
         at = next((at for at, known in enumerate(self.providers) if known.name == EMBEDDED), len(self.providers))
         self.providers.insert(at, new)
         self.client.fleet.add(new)
+        self.degradation.knows(self.providers)
+        return True
+
+    def in_use(self, name: str) -> bool:
+        """Whether a provider was chosen, just now or in the settings."""
+        return name in (self._current.provider, self._loaded.settings.provider)
+
+    async def forget_secrets(self, name: str) -> None:
+        """Signs out of a provider and forgets its key."""
+        await self.login.logout(name)
+
+    def release(self, name: str, instead: str | None) -> bool:
+        """Asks a provider nothing more that was taken out of the settings; `instead` answers where it was chosen. False
+        where it goes on until the end of this run: it is the only one."""
+        settings, chosen = self._loaded.settings, None if instead == AUTO else instead
+        if self._current.provider == name:
+            self._current.provider = self._current.model = None
+        if instead:
+            self._current.provider = chosen
+        left = [each for each in self.providers if each.name != name]
+        if not left:
+            return False
+        kept = tuple(each for each in settings.providers if each.name != name)
+        smaller = settings.model_copy(update={"providers": kept, "provider": chosen if instead else settings.provider})
+        self._loaded = replace(self._loaded, settings=smaller)
+        self.login.knows(smaller)
+        self.providers[:] = left
+        self.client.fleet.remove(name)
         self.degradation.knows(self.providers)
         return True
 

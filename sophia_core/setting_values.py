@@ -22,7 +22,7 @@ NOT_HERE: Final = frozenset({"providers", "keys"})
 """Tables with rules of their own: `provider.add` and the file itself; of the keys only the preset is a setting."""
 PRESET: Final = "keys.preset"
 PRESETS = Literal["default", "vim", "emacs"]
-AT_ONCE: Final = frozenset({"theme", "theme_dark", "theme_light", "screen.reduced_motion"})
+AT_ONCE: Final = frozenset({"theme", "theme_dark", "theme_light", "screen.reduced_motion", "analytics.enabled"})
 """What a running app follows by itself; everything else counts from the next start."""
 LONGEST: Final = 4000
 

@@ -11,40 +11,22 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sophia_core.config_file import Problem, line_of, read_toml
 from sophia_core.first_look import LIGHT_THEME, THEME
 from sophia_core.paths import Paths, resolve_paths
+from sophia_core.setting_kinds import Address, Positive, Section
+from sophia_core.voice.settings import VoiceSettings
 
 SYSTEM_PROMPT = "You are SOPHIA, a helpful assistant in a terminal. Answer briefly and clearly, in Markdown."
 SCOPES = ("openid", "profile", "offline_access")
 RESERVED = frozenset({"auto", "embedded", "none"})
 """Provider names that are ours: all of them, the model of this machine, and nobody."""
 SECRETS = frozenset({"api_key", "passphrase"})
-Positive = Annotated[float, Field(gt=0)]
-
-
-def _http_address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an address starts with http:// or https:// and names a host")
-    if parts.username or parts.password:
-        raise ValueError("an address holds no password; name its variable with api_key_env")
-    return url
-
-
-Address = Annotated[str, AfterValidator(_http_address)]
-
-
-class Section(BaseModel):
-    """A table of the file: unknown keys are mistakes worth naming."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ProviderSettings(Section):
@@ -113,6 +95,10 @@ class ChatSettings(Section):
     cache_characters: int = Field(
         10_000_000, ge=10_000, le=1_000_000_000, description="How much text the kept answers may have together."
     )
+    titles: Literal["off", "words", "free", "model"] = Field(
+        "free",
+        description="Who names sessions: nobody, the question's first words, a model that costs nothing, any model.",
+    )
     notify: Literal["off", "bell", "desktop"] = Field(
         "bell", description="How an answer that took long is told of to somebody who is not looking."
     )
@@ -142,7 +128,7 @@ class MemorySettings(Section):
 class AnalyticsSettings(Section):
     """How often what is used; names and numbers only, in the encrypted store, sent nowhere."""
 
-    enabled: bool = Field(False, description="Count commands, turns and models by day: `analytics.show`.")
+    enabled: bool = Field(False, description="Count commands, turns, models and personas by day: `analytics.show`.")
 
 
 class ControlSettings(Section):
@@ -181,6 +167,7 @@ class Settings(BaseSettings):
     model: str | None = Field(None, description="The model to ask for, of `base_url` or of the chosen provider.")
     passphrase: SecretStr | None = Field(None, description="Unlocks the store. Environment only.")
     provider: str | None = Field(None, description="The provider to use first; the first listed when empty.")
+    persona: str = Field("", max_length=40, description="Who answers when a conversation begins; nobody when empty.")
     theme: str = Field(
         THEME, description="A theme of the `themes` folder; `auto` follows the terminal's light or dark ground."
     )
@@ -195,6 +182,7 @@ class Settings(BaseSettings):
     chat: ChatSettings = ChatSettings()
     store: StoreSettings = StoreSettings()
     memory: MemorySettings = MemorySettings()
+    voice: VoiceSettings = VoiceSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
     control: ControlSettings = ControlSettings()
     screen: ScreenSettings = ScreenSettings()
@@ -289,6 +277,7 @@ _TABLES = frozenset(
         "sophia_chat",
         "sophia_store",
         "sophia_memory",
+        "sophia_voice",
         "sophia_analytics",
         "sophia_control",
         "sophia_screen",

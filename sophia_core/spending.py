@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from local_store.errors import StoreError
-from sophia_core.events import Event, StoreStateChanged, TurnFinished, TurnStarted
+from sophia_core.events import Event, StoreStateChanged, TitleAsked, TurnFinished, TurnStarted
 
 if TYPE_CHECKING:
     from backend_client.fleet import CostCap
@@ -61,6 +61,9 @@ class Spending:
     def __call__(self, event: Event) -> None:
         match event:
             case TurnFinished(cost_usd=cost) if cost and event.provider in self._paid and event.cached_at is None:
+                self._finished(cost, saved=event.saved)
+                self.look()
+            case TitleAsked(provider=provider, cost_usd=cost) if cost and provider in self._paid:
                 self._finished(cost, saved=event.saved)
                 self.look()
             case TurnStarted():

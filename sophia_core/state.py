@@ -16,3 +16,10 @@ class Current:
     model: str | None = None
     persona: str | None = None
     """Who answers; None: nobody in particular."""
+    preference: tuple[str | None, str | None] = (None, None)
+    """The provider and model that the persona would have."""
+
+    @property
+    def route(self) -> tuple[str | None, str | None]:
+        """The provider and model to ask: what was chosen by command, or else what the persona would have."""
+        return (self.provider, self.model) if self.provider or self.model else self.preference

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.events import Event, InputEvent, Key
 from textual.getters import query_one
@@ -23,8 +23,10 @@ from sophia_tui.bindings import WORTH_KNOWING, all_declarations, default_binding
 from sophia_tui.completions import complete
 from sophia_tui.dialogs import Dialogs
 from sophia_tui.dispatcher import Dispatcher
+from sophia_tui.drawing import ThriftyApp
 from sophia_tui.guiding import Guiding
 from sophia_tui.keyboard import Keyboard
+from sophia_tui.linking import Linking
 from sophia_tui.locking import Curtain
 from sophia_tui.looks import Looks
 from sophia_tui.macro_guide import MacroGuide
@@ -52,7 +54,7 @@ class MainScreen(Screen[None]):
     AUTO_FOCUS = "#prompt"
 
 
-class SophiaApp(App[int]):
+class SophiaApp(ThriftyApp):
     """SOPHIA on a terminal."""
 
     CSS_PATH = "sophia.tcss"
@@ -82,7 +84,7 @@ class SophiaApp(App[int]):
         self.dispatcher = Dispatcher(self)
         self.feed, self.dialogs, self.guiding = SessionFeed(self), Dialogs(self), Guiding(self)
         self.macro_guide = MacroGuide(self)
-        self.curtain, self.attaching = Curtain(self), Attaching(self)
+        self.curtain, self.attaching, self.linking = Curtain(self), Attaching(self), Linking(self)
         self.warmed = False
         self.rehearsing = False
         self.unsent: tuple[str | None, str] | None = None

@@ -19,15 +19,43 @@ from sophia_tui.screens.fuzzy import best
 if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
 
-Kind = Literal["text", "choice", "session", "model", "provider", "theme", "macro", "file", "folder", "group", "tag"]
+Kind = Literal[
+    "text",
+    "choice",
+    "session",
+    "model",
+    "provider",
+    "theme",
+    "macro",
+    "persona",
+    "file",
+    "folder",
+    "group",
+    "tag",
+    "answerer",
+]
 STRICT: Final[frozenset[Kind]] = frozenset({"choice", "session", "provider", "theme"})
 """Of these only what is offered will do."""
 BY_COMMAND: Final[dict[str, Kind]] = {
     "theme.use.name": "theme",
+    "chat.compare.model_a": "answerer",
+    "chat.compare.model_b": "answerer",
+    "persona.use.name": "persona",
+    "persona.show.name": "persona",
+    "persona.default.name": "persona",
+    "persona.trust.name": "persona",
+    "persona.edit.name": "persona",
+    "persona.duplicate.name": "persona",
+    "persona.delete.name": "persona",
+    "persona.export.name": "persona",
     "macro.show.name": "macro",
     "macro.run.name": "macro",
     "macro.edit.name": "macro",
     "macro.trust.name": "macro",
+    "macro.delete.name": "macro",
+    "macro.rename.name": "macro",
+    "provider.remove.name": "provider",
+    "provider.remove.instead": "provider",
     "session.move.folder": "group",
     "session.list.folder": "group",
     "backup.list.folder": "folder",
@@ -114,6 +142,13 @@ class Arguments:
                     return await self._sessions(typed)
                 case "model":
                     return _fitting(typed, await self._models_there_are())
+                case "answerer":
+                    models = [Offer(f"{each.value}@{each.detail}") for each in await self._models_there_are()]
+                    providers = [Offer(each.name, detail="provider") for each in self._app.runtime.providers]
+                    return _fitting(typed, [*models, *providers])
+                case "persona":
+                    known = await self._app.runtime.personas.all()
+                    return _fitting(typed, [Offer(each.name, detail=each.about) for each in known])
                 case "file" | "folder":
                     return await asyncio.to_thread(_files, typed, folders_only=kind == "folder")
                 case "group":

@@ -12,6 +12,7 @@ from textual.css.query import NoMatches
 
 from local_store.errors import StoreError
 from sophia_core.attach.dropping import dropped
+from sophia_core.attach.sight import Blind, Seer
 from sophia_core.commands import CommandError
 from sophia_core.events import AttachmentsChanged, Event, SessionChanged, StoreStateChanged
 from sophia_tui.widgets.attachments import Chip
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from sophia_core.attach.reading import Ready
     from sophia_tui.app import SophiaApp
+
+WITHOUT, CANCEL = "without", "cancel"
 
 
 class Attaching:
@@ -91,6 +94,30 @@ class Attaching:
             return None
         self._folder = chosen.parent
         return str(await self._app.runtime.run("attach.add", str(chosen)))
+
+    async def unseen(self, trouble: Blind) -> bool:
+        """Asks what is to become of a question whose picture nobody would see; whether it is sent now."""
+        from sophia_tui.screens.pick import Pick, PickItem
+
+        without = any(each.kind == "image" for each in self._app.runtime.attachments.waiting)
+        items: list[PickItem[Seer | str]] = [
+            PickItem(each, " ".join(filter(None, ("Ask", each.provider, each.model))), "answers from now on; /undo")
+            for each in trouble.able
+        ]
+        items += [PickItem(WITHOUT, "Send without", "the words only")] if without else []
+        items.append(PickItem(CANCEL, "Cancel", "nothing is sent, and the picture stays"))
+        chosen: Seer | str | None = await self._app.push_screen_wait(Pick(str(trouble), items))
+        if isinstance(chosen, Seer):
+            await self._app.runtime.run("model.use", chosen.provider, chosen.model)
+        elif chosen == WITHOUT:
+            await self._take_pictures_off()
+        return chosen not in (None, CANCEL)
+
+    async def _take_pictures_off(self) -> None:
+        """The files that are attached beside them stay."""
+        numbers = [n for n, each in enumerate(self._app.runtime.attachments.waiting, 1) if each.kind == "image"]
+        for number in reversed(numbers):
+            await self._app.runtime.run("attach.remove", str(number))
 
     async def view(self, which: str | None) -> None:
         """Shows an attachment of the next question, or else the newest one of the conversation."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from sophia_core.runtime import Runtime
 from sophia_tui.asking import Asking
 from sophia_tui.commands import SCREEN_OWNERS
+from sophia_tui.faces import faces_of
 from sophia_tui.listener import Listener
+from sophia_tui.returning import come_back
 from sophia_tui.status_feed import at_first
 from sophia_tui.transcript import calm_collector
 
@@ -30,10 +32,13 @@ async def begin(app: SophiaApp, load: Callable[[], Loaded], transport: Transport
     await app.runtime.start()
     if app.runtime.vault.recovered and app.runtime.current.session_id is None:
         app.dispatcher.start("session.latest")
+    elif app.runtime.current.session_id is None:
+        await come_back(app)
     await app.looks.load_rest(app)
     await app.macro_guide.refresh()
     await app.dispatcher.recall()
     app.dialogs.tell_mistakes()
+    app.looks.attend(app)
     app.runtime.attend()
     app.runtime.chat.offer_continue = False  # the line under the answer offers it, and a word would lie over the text
     calm_collector()
@@ -47,7 +52,10 @@ def _connect(app: SophiaApp, runtime: Runtime) -> None:
     runtime.vault.unwritten_yet.append(app.curtain.keep_draft)
     runtime.login.guide = app.guiding
     app.macro_guide.attend()
+    app.chat.turns.faces = faces_of(runtime.personas)
     app.attaching.attend()
+    app.feed.comparing.attend()
+    app.linking.attend()
     app.learn_keys()
     app.status.values = replace(at_first(runtime, app.keys), mode=app.chat.prompt.mode)
     runtime.bus.subscribe(Listener(app).heard)

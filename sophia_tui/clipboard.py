@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sophia_core.sanitize import one_line
+from sophia_tui.terminal import over_ssh
 
 if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
@@ -35,11 +36,6 @@ def programs(env: Mapping[str, str], which: Callable[[str], str | None] = shutil
         if sys.platform == "darwin":
             found.append(["pbcopy"])
     return [[path, *line[1:]] for line in found if (path := which(line[0]))]
-
-
-def over_ssh(env: Mapping[str, str]) -> bool:
-    """Whether the person sits at another machine."""
-    return bool(env.get("SSH_CONNECTION") or env.get("SSH_TTY"))
 
 
 def takes_osc52(env: Mapping[str, str]) -> bool:
@@ -86,7 +82,11 @@ class Clipboard:
             hint = "Terminals do not confirm that. If pasting gives something else: /tofile"
             dispatcher.notice("info", f"Sent {said} to the terminal's clipboard.", hint)
         else:
-            dispatcher.notice("warning", "This terminal has no clipboard.", self.to_file())
+            try:
+                hint = self.to_file()
+            except OSError as error:
+                hint = f"It could not be written to a file either: {error}"
+            dispatcher.notice("warning", "This terminal has no clipboard.", hint)
 
     def to_file(self) -> str:
         """Writes what was copied last to a file only you can read, gone when the app ends; says where."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sophia_core.commands import command
+from sophia_tui.compare_commands import CompareCommands
 from sophia_tui.conversing import ConversationCommands
 
 if TYPE_CHECKING:
@@ -94,6 +95,16 @@ class ScreenCommands:
     async def palette(self) -> None:
         """Find a command or a session and run or open it."""
         await self._app.dialogs.palette()
+
+    @command("view.link", needs_app=True)
+    async def link(self) -> list[str]:
+        """Show how far away this terminal is, how much it takes, and what drawing costs."""
+        return await self._app.linking.told()
+
+    @command("view.redraw", needs_app=True)
+    async def redraw(self) -> None:
+        """Draw the whole screen again, where another program has written over it."""
+        self._app.redraw()
 
     @command("view.end", keys=("ctrl+end",), needs_app=True)
     async def end(self) -> None:
@@ -185,10 +196,29 @@ class ScreenCommands:
         """Choose a theme, seeing each one live."""
         await self._app.looks.choose(self._app)
 
+    @command("macro.new", needs_app=True)
+    async def new_macro(self, name: str) -> str | None:
+        """Write a new macro: the editor opens on one that works, with what else a macro can have."""
+        return await self._app.macro_guide.new(name)
+
     @command("macro.edit", slash="macro", needs_app=True)
     async def edit_macro(self, name: str) -> str | None:
         """Write a macro, or change one; what is wrong with it is said while you type."""
         return await self._app.macro_guide.edit(name)
+
+    @command("persona.choose", slash="personas", needs_app=True)
+    async def choose_persona(self) -> str | None:
+        """Choose who answers, seeing what each is told; make, change and delete personas there."""
+        from sophia_tui.persona_desk import PersonaDesk
+
+        return await PersonaDesk(self._app).choose()
+
+    @command("persona.edit", needs_app=True)
+    async def edit_persona(self, name: str) -> str | None:
+        """Write a persona, or change one; what is wrong with it is said while you type."""
+        from sophia_tui.persona_desk import PersonaDesk
+
+        return await PersonaDesk(self._app).edit(name)
 
     @command("app.screenshot", needs_app=True)
     async def screenshot(self) -> str:
@@ -206,5 +236,9 @@ class ScreenCommands:
         self._app.exit(0)
 
 
-SCREEN_OWNERS: tuple[type[ScreenCommands] | type[ConversationCommands], ...] = (ScreenCommands, ConversationCommands)
+SCREEN_OWNERS: tuple[type[ScreenCommands] | type[ConversationCommands] | type[CompareCommands], ...] = (
+    ScreenCommands,
+    ConversationCommands,
+    CompareCommands,
+)
 """The classes whose commands need a screen; each is made of the app."""

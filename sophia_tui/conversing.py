@@ -21,9 +21,6 @@ class ConversationCommands:
     def _has_text(self) -> str | None:
         return None if self._app.chat.transcript.entries else "there is nothing in this conversation yet"
 
-    def _quiet(self) -> str | None:
-        return "an answer is streaming; stop it first" if self._app.runtime.chat.busy else None
-
     def _in_session(self) -> str | None:
         return None if self._app.chat.session_id else "no session is open"
 
@@ -49,32 +46,30 @@ class ConversationCommands:
             raise CommandError("Nothing was copied yet.", "copy.message and copy.code copy.")
         return clipboard.to_file()
 
-    @command("prompt.editor", keys=("alt+e",), slash="editor", needs_app=True, enabled=_quiet)
-    async def edit_prompt(self) -> None:
-        """Go on writing the question in your own editor ($VISUAL, $EDITOR)."""
-        prompt = self._app.chat.prompt
-        prompt.put(self._edited(prompt.text))
-        self._app.chat.focus_prompt()
+    @command("prompt.editor", keys=("alt+e",), slash="editor", needs_app=True)
+    async def edit_prompt(self) -> str | None:
+        """Go on writing the question in your own editor ($VISUAL, $EDITOR); what streams goes on meanwhile."""
+        app, prompt = self._app, self._app.chat.prompt
+        session_id = app.feed.draft_of
+        edited = await self._edited(prompt.text)
+        if app.feed.draft_of != session_id:
+            await app.runtime.drafts.save(session_id, edited)
+            return "Another session was opened meanwhile: what you wrote is in the prompt of the one before."
+        prompt.put(edited)
+        app.chat.focus_prompt()
+        return None
 
-    @command("message.editor", needs_app=True, enabled=_quiet)
+    @command("message.editor", needs_app=True, enabled=_has_text)
     async def view_message(self) -> None:
         """Look at the selected message, or the last answer, in your own editor; changes there change nothing here."""
-        self._edited(self._message())
+        await self._edited(self._message())
 
-    def _edited(self, text: str) -> str:
-        from textual.app import SuspendNotSupported
-
-        from sophia_tui.editor import edit, editor_of
+    async def _edited(self, text: str) -> str:
+        from sophia_tui.editor import edit, editor_of, lent
 
         line = editor_of(os.environ)
-        try:
-            with self._app.suspend():
-                edited = edit(text, self._app.runtime.paths.control_dir, line)
-        except SuspendNotSupported:
-            raise CommandError("This terminal cannot be lent to an editor.") from None
-        finally:
-            self._app.refresh()
-        return edited
+        with lent(self._app):
+            return await edit(text, self._app.runtime.paths.control_dir, line)
 
     def _message(self) -> str:
         chat = self._app.chat

@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING
 
+from textual.app import ScreenStackError
+from textual.css.query import NoMatches
+from textual.widget import MountError
+
 from backend_client.errors import BackendError
+from local_store import Session
 from local_store.errors import StoreError
+from sophia_core.attach.sight import Blind
 from sophia_core.cmdline import NAME
 from sophia_core.commands import BadArguments, CommandError, Declaration, NeedsConfirmation, UnknownCommand
 from sophia_core.events import NoticeLevel, TurnFinished
 from sophia_core.keymap import show_key
 from sophia_core.macros.outcome import MacroResult
-from sophia_core.present import sentence
+from sophia_core.present import pairs_of, sentence
 from sophia_core.sanitize import sanitize
 from sophia_tui.arguments import kind_of
 from sophia_tui.clipboard import Clipboard
+from sophia_tui.toasts import lift
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -93,9 +100,8 @@ class Dispatcher:
         values: dict[str, object] = {}
         for param in spec.params:
             if param.required:
-                title = f"{spec.help.rstrip('.')} — {param.name}"
-                kind = kind_of(spec.name, param)
-                typed = await self._app.macro_guide.ask_for(title, kind, param)
+                title, kind = f"{spec.name}: {param.name.replace('_', ' ')}", kind_of(spec.name, param)
+                typed = await self._app.macro_guide.ask_for(title, kind, param, detail=spec.help)
                 if typed is None:
                     return
                 values[param.name] = typed
@@ -139,6 +145,13 @@ class Dispatcher:
     async def _to_the_end(
         self, name: str, once: Callable[[bool], Awaitable[object]], *, typed: str | None = None
     ) -> None:
+        try:
+            await self._run(name, once, typed)
+        except (NoMatches, MountError, ScreenStackError):
+            if not self._app._exit:  # else the app is being left, and the screen taken down
+                raise
+
+    async def _run(self, name: str, once: Callable[[bool], Awaitable[object]], typed: str | None) -> None:
         await self._app.ready.wait()
         try:
             try:
@@ -147,15 +160,22 @@ class Dispatcher:
                 if not await self._app.dialogs.confirm(question.what or str(question), NO_UNDO):
                     return
                 result = await once(True)
+            except Blind as trouble:
+                if not await self._app.attaching.unseen(trouble):
+                    return
+                result = await once(False)
         except asyncio.CancelledError:
             if typed is not None:  # given up in its dialog: what was typed for it is done with
-                self._app.chat.prompt.accepted(typed)
+                with suppress(NoMatches):  # or the app is being left, and the screen taken down
+                    self._app.chat.prompt.accepted(typed)
             raise
         except CommandError as error:
             severity: NoticeLevel = "error" if isinstance(error, UnknownCommand | BadArguments) else "warning"
             self.notice(severity, str(error), error.hint)
         except (StoreError, BackendError) as error:
             self.notice("error", str(error), error.hint)
+        except OSError as error:  # a folder that cannot be written, a disk that is full: no reason to end the app
+            self.notice("error", f"That did not work: {error}")
         else:
             if typed is not None:
                 self._app.chat.prompt.accepted(typed)
@@ -176,6 +196,8 @@ class Dispatcher:
             self._app.chat.say(name, result)
         elif isinstance(result, TurnFinished):
             self._app.chat.focus_prompt()
+        elif is_dataclass(result) and not isinstance(result, Session):  # a session is shown by being opened
+            self._show(name, list(pairs_of(result)))
 
     def _is_macro(self, name: str) -> bool:
         """Whether a command is somebody's macro, whose result is a text rather than a word about one."""
@@ -208,6 +230,7 @@ class Dispatcher:
     def _draw_toasts(self) -> None:
         if self._toasts == self._drawn:
             return
+        lift(self._app)
         now = time.monotonic()
         if self._toasts[:-1] == [each for each in self._drawn if each.until > now]:
             missing = self._toasts[-1:]
@@ -235,12 +258,16 @@ class Dispatcher:
                 self.start("view.end")
             case "level" | "reason":
                 self.say(values.level_reason or values.level_text)
+            case "link":
+                self.start("view.link")
             case "hint" if key:
                 named = {show_key(keys[0]): name for name, keys in self._app.keys.bindings.items() if keys}
                 if name := named.get(key):
                     self.start(name)
             case "macro":
                 self.start("macro.stop")
+            case "persona":
+                self.start("persona.choose")
             case "recording":
                 self.notice("info", "What you do is taken down.", "/macro.keep NAME keeps it, /macro.discard does not.")
             case _:

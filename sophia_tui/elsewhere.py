@@ -158,6 +158,7 @@ class Elsewhere:
 
     def _settle(self, before: Entry, message: Message) -> None:
         now = entry_of(message, before.branch, sanitize(message.text), sanitize(message.reasoning))
+        now = replace(now, label=before.label, tint=before.tint)
         transcript = self._app.chat.transcript
         if now.status == "streaming":
             if before.status != "streaming":

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sophia_core.present import ago
+from sophia_core.present import ago, dollars
 from sophia_core.sanitize import one_line, sanitize
 from sophia_tui.transcript import Aside, Entry
 
@@ -58,7 +58,7 @@ def footer_of(message: Message) -> str:
     parts = _who(message.begun_by, message.provider, message.model) + _cached(message.cached_at)
     if usage:
         parts.append(f"{usage.prompt_tokens}+{usage.completion_tokens} tokens")
-        parts += [_cost(usage.cost_usd)] if usage.cost_usd else []
+        parts += [cost_of(usage.cost_usd)] if usage.cost_usd else []
     ending = Ending(standing_of(message), message.finish_reason, message.error, "", message.provider)
     return " · ".join([*parts, *_ended(ending, _can_go_on(ending.status, message.text, message.begun_by))])
 
@@ -80,7 +80,7 @@ def footer_of_turn(turn: TurnFinished, status: str) -> str:
             parts.append(f"{turn.completion_tokens / writing:.0f} tok/s")
     if turn.first_token_s is not None:
         parts.append(f"first token {turn.first_token_s:.2f} s")
-    parts += [_cost(turn.cost_usd)] if turn.cost_usd else []
+    parts += [cost_of(turn.cost_usd)] if turn.cost_usd else []
     parts += [] if turn.saved else ["not saved yet"]
     ending = Ending(status, turn.finish_reason, turn.error, turn.hint or "", turn.provider)
     return " · ".join([*parts, *_ended(ending, _can_go_on(status, turn.text, turn.begun_by))])
@@ -129,8 +129,9 @@ def _cached(at_ms: int | None) -> list[str]:
     return ["cached just now" if age == "now" else f"cached {age} ago" if age[-1] in "mhd" else f"cached on {age}"]
 
 
-def _cost(usd: float | None) -> str:
-    return f"${usd:.4f}" if usd is not None and usd < 0.1 else f"${usd or 0:.2f}"
+def cost_of(usd: float | None) -> str:
+    """A price as a person reads it."""
+    return dollars(usd or 0.0)
 
 
 def entry_of(message: Message, branch: tuple[int, int] | None, text: str, reasoning: str) -> Entry:

@@ -47,7 +47,11 @@ def _context(messages: Sequence[Message], first: str | None) -> int:
             counted, since = message.usage.prompt_tokens + message.usage.completion_tokens, number + 1
     if start:  # what the server counted may still hold what is left out by now
         counted = since = 0
-    return counted + int(sum(len(each.text) for each in sent[since:]) / CHARS_PER_TOKEN)
+    return counted + _estimate(sent[since:])
+
+
+def _estimate(messages: Sequence[Message]) -> int:
+    return int(sum(len(each.text) for each in messages) / CHARS_PER_TOKEN)
 
 
 class Gauge:
@@ -57,10 +61,18 @@ class Gauge:
         self._app = app
         self.ended_turns = 0
         """How many answers of sessions on the screen have ended."""
+        self._first: str | None = None
+        self._unbounded = False
+        """What comes before the messages seen so far would be sent, too, and nobody has counted it."""
 
     def show(self, messages: Sequence[Message], first: str | None) -> None:
         """Another session, or another branch of it, is on the screen."""
+        self._first, ids = first, {message.id for message in messages}
+        beyond = first is not None and first not in ids
         found, values = taken(messages, first), self._app.status.values
+        if beyond:  # the cut is further up: what the server counted may still hold what is left out by now
+            found = replace(found, context=_estimate(messages))
+        self._unbounded = beyond or (first is None and not any(message.usage for message in messages))
         self._app.status.values = replace(
             values,
             tokens_in=found.tokens_in,
@@ -70,10 +82,33 @@ class Gauge:
             window=self._window(),
         )
 
+    def add_earlier(self, messages: Sequence[Message]) -> None:
+        """What was said before is known now, too."""
+        found, values = taken(messages), self._app.status.values
+        costs = [cost for cost in (values.cost_usd, found.cost_usd) if cost is not None]
+        self._app.status.values = replace(
+            values,
+            tokens_in=values.tokens_in + found.tokens_in,
+            tokens_out=values.tokens_out + found.tokens_out,
+            cost_usd=sum(costs) if costs else None,
+            context=(values.context or 0) + self._also_sent(messages, found),
+        )
+
+    def _also_sent(self, messages: Sequence[Message], found: Taken) -> int:
+        if not self._unbounded:
+            return 0
+        start = next((number for number, each in enumerate(messages) if each.id == self._first), None)
+        if self._first is not None:
+            self._unbounded = start is None
+            return _estimate(messages[start or 0 :])
+        self._unbounded = not any(message.usage for message in messages)
+        return found.context
+
     def ended(self, event: TurnFinished) -> None:
         """An answer of the session on the screen ended: the server has counted."""
         self.ended_turns += 1
         if event.prompt_tokens is not None:
+            self._unbounded = False
             context = event.prompt_tokens + (event.completion_tokens or 0)
             self._app.status.values = replace(self._app.status.values, context=context, window=self._window())
 

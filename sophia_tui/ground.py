@@ -1,4 +1,5 @@
-"""Whether the terminal's ground is light or dark, asked of the terminal itself before the app takes it over."""
+"""Whether the terminal's ground is light or dark, asked of the terminal itself: before the app takes it over, and
+again while it runs, without waiting for the answer."""
 
 from __future__ import annotations
 
@@ -6,11 +7,21 @@ import os
 import re
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 QUESTION: Final = b"\x1b]11;?\x1b\\\x1b[c"
 """The ground's colour (OSC 11), and then who it is: every terminal answers that, so nobody waits for the first."""
+AGAIN: Final = "\x1b]11;?\x1b\\"
+"""The ground's colour alone; whoever asks hears the answer among the keys."""
+FOLLOW: Final = "\x1b[?2031h"
+LEAVE: Final = "\x1b[?2031l"
+"""Asks to be told whenever the ground turns light or dark, and no more (mode 2031)."""
+TOLD: Final = re.compile(r"\x1b\]11;([^\x07\x1b]{0,64})(?:\x07|\x1b\\)|\x1b\[\?997;([12])n")
+BEGUN: Final = re.compile(
+    r"\x1b(?:\](?:1(?:1(?:;[^\x07\x1b]{0,64}\x1b?)?)?)?|\[(?:\?(?:9(?:9(?:7(?:;[12]?)?)?)?)?)?)\Z"
+)
+"""The beginning of such an answer at the end of what was read."""
 ANSWERED: Final = re.compile(rb"\x1b\[\?[\d;]*c")
 COLOUR: Final = re.compile(rb"\x1b\]11;rgba?:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})")
 WAIT_S: Final = 1.0
@@ -50,6 +61,38 @@ def light_by(env: Mapping[str, str]) -> bool | None:
     """What COLORFGBG says, which some terminals set: `15;0` is light on dark."""
     ground = env.get("COLORFGBG", "").rpartition(";")[2]
     return ground in ("7", "15") if ground.isdecimal() else None
+
+
+class Hearing:
+    """Takes what a terminal says of its ground out of what it sends, so that nobody takes it for keys."""
+
+    def __init__(self, heard: Callable[[bool], None]) -> None:
+        """`heard` is told whether the ground is light; it is called by whoever calls `feed`."""
+        self._heard, self._held = heard, ""
+
+    def feed(self, text: str) -> str:
+        """What is left for others. The beginning of an answer is kept back until more comes, or `rest` is called."""
+        text, self._held = self._held + text, ""
+        if "\x1b" not in text:
+            return text
+        left = TOLD.sub(self._tell, text)
+        if begun := BEGUN.search(left):
+            left, self._held = left[: begun.start()], begun[0]
+        return left
+
+    def rest(self) -> str:
+        """What was kept back and was no answer: Alt and a bracket, say."""
+        held, self._held = self._held, ""
+        return held
+
+    def _tell(self, match: re.Match[str]) -> str:
+        if match[2]:
+            self._heard(match[2] == "2")
+        else:
+            light = light_in(match[0].encode("ascii", "replace"))
+            if light is not None:
+                self._heard(light)
+        return ""
 
 
 def _ask(terminal: int, wait_s: float) -> bytes:

@@ -21,6 +21,7 @@ from sophia_core.events import (
     Notice,
     OutboxChanged,
     ReasoningDelta,
+    RouteChosen,
     SessionChanged,
     SessionsChanged,
     SettingChanged,
@@ -71,6 +72,7 @@ class Listener:
             self._delta(event)
             return
         app.chat.heard(event)
+        app.feed.comparing.heard(event)
         self._status(event)
         match event:
             case Notice():
@@ -98,9 +100,11 @@ class Listener:
             case TokenRenewed(ok=True):
                 app.chat.standing.clear(f"login {event.provider}")
             case TurnStarted():
+                self._store.reserve()
                 self._started(event)
             case TurnFinished():
                 self._finished(event)
+                self._store.reserve()
             case StoreStateChanged():
                 self._store.state(event)
             case WorkProgressed():
@@ -123,6 +127,7 @@ class Listener:
     def _delta(self, event: TextDelta | ReasoningDelta) -> None:
         app = self._app
         app.chat.heard(event)
+        app.feed.comparing.delta(event)
         self._meanwhile.over()
         if app.status.values.doing:
             app.status.values = self._hinted(after(app.status.values, event))
@@ -130,7 +135,11 @@ class Listener:
 
     def _status(self, event: Event) -> None:
         app, before = self._app, self._app.status.values
+        if isinstance(event, RouteChosen) and app.feed.comparing.is_beside(event.answer_id):
+            return
         values = after(before, event)
+        if isinstance(event, TurnFinished) and app.feed.comparing.running:
+            values = replace(values, busy=True)
         if isinstance(event, TurnFinished) and event.session_id != app.chat.session_id:
             values = replace(values, tokens_in=before.tokens_in, tokens_out=before.tokens_out, cost_usd=before.cost_usd)
         if isinstance(event, TurnStarted) or (isinstance(event, DegradationChanged) and not values.busy):
@@ -148,6 +157,8 @@ class Listener:
         return replace(values, hints=key_hints(self._app.keys, BUSY if busy else IDLE))
 
     def _started(self, event: TurnStarted) -> None:
+        if event.beside:
+            return
         self._meanwhile.started(event)
         if not event.delivered:
             self._app.dispatcher.forget()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from sophia_core.present import aligned, cells, row_of
 
 INDENT = "     "
+DATE = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d)")
 
 
 def listing(records: list[object], width: int) -> list[str]:
@@ -35,4 +37,6 @@ def _stacked(row: list[str], width: int) -> list[str]:
 def _wrapped(line: str, width: int) -> list[str]:
     if cells(line) <= width:
         return [line]
-    return textwrap.wrap(line, width, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
+    held = DATE.sub("\\1\0\\2", line)  # a date and its time stay together
+    lines = textwrap.wrap(held, width, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
+    return [each.replace("\0", " ") for each in lines]

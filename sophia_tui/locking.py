@@ -40,7 +40,8 @@ class Curtain:
         app.dispatcher.forget()
         app.clear_notifications()
         app.show_pane("chat")
-        app.chat.turns.live = app.chat.turns.last = None
+        app.chat.turns.live = app.chat.turns.beside = app.chat.turns.last = None
+        app.feed.comparing.forget()
         app.chat.show_session(None, [])
         app.chat.sessions.show([])
         app.chat.prompt.load_text("")

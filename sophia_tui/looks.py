@@ -110,6 +110,10 @@ class Looks:
             app.theme = self.name
         if self._still:
             self._keep_still(app, still=True)
+        if app.ascii_only:
+            from sophia_tui.plainly import Plainly
+
+            app._filters.append(Plainly())  # where Textual keeps its own; it has no other way in
 
     def _keep_still(self, app: SophiaApp, *, still: bool) -> None:
         app.set_class(still, STILL)
@@ -130,6 +134,7 @@ class Looks:
         self.chosen = name
         self.name, self._fallback = choose_theme(self.themes, self._meant(name))
         app.theme = self.name
+        self.attend(app)
         try:
             write_value(self._paths.config_file, "theme", name)
         except (OSError, ValueError) as error:
@@ -137,9 +142,24 @@ class Looks:
         if before != name:
             app.runtime.bus.publish(SettingChanged("theme", before, name, "theme.use"))
         if name == AUTO:
-            asked = "" if self._light is not None else "; the terminal is asked at the next start"
+            asked = "" if self._light is not None else "; the terminal is asked"
             return f"The theme follows the terminal: {self.name} now{asked}."
         return f"{name} is used from now on."
+
+    def attend(self, app: SophiaApp) -> None:
+        """From now on the theme follows the terminal, where it is to: its driver tells what it hears of the ground."""
+        if (driver := app.linking.driver) is not None:
+            driver.on_ground = (lambda light: self.seen(app, light=light)) if self.chosen == AUTO else None
+            driver.ask_ground()
+
+    def seen(self, app: SophiaApp, *, light: bool) -> None:
+        """The terminal's ground is light or dark now."""
+        before, self._light = self.name, light
+        if self.chosen != AUTO or self._meant(AUTO) == before:
+            return
+        self.name, self._fallback = choose_theme(self.themes, self._meant(AUTO))
+        if app.theme == before:  # else somebody is looking at the others just now
+            app.theme = self.name
 
     def follow(self, app: SophiaApp, now: Settings) -> None:
         """Does what the settings, changed in another place, say now; a theme that is not known here is left alone."""
@@ -148,6 +168,7 @@ class Looks:
         if wanted in self.themes and app.theme == self.name:
             self.chosen = now.theme
             app.theme = self.name = wanted
+            self.attend(app)
         if now.screen.reduced_motion != self._still:
             self._still = now.screen.reduced_motion
             self._keep_still(app, still=self._still)

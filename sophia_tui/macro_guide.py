@@ -139,6 +139,12 @@ class MacroGuide:
 
     # The editor
 
+    async def new(self, name: str) -> str | None:
+        """Opens the editor on a macro that is not there yet; what to say about what was saved."""
+        if self._app.runtime.registry.has(f"macro.{name}"):
+            raise MacroError(f"There is a macro {name!r} already.", f"/macro.edit {name} changes it.")
+        return await self.edit(name)
+
     async def edit(self, name: str) -> str | None:
         """Opens the editor; what to say about what was saved."""
         from sophia_tui.screens.macro_editor import MacroEditor

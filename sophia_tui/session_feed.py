@@ -15,6 +15,8 @@ from sophia_core.present import ago, sentence
 from sophia_core.sanitize import one_line, sanitize
 from sophia_tui.arranging import Arranging
 from sophia_tui.bindings import key_hints
+from sophia_tui.comparing import Comparing
+from sophia_tui.earlier import bring_in, end_of
 from sophia_tui.elsewhere import Elsewhere
 from sophia_tui.gauge import Gauge
 from sophia_tui.store_dialogs import StoreDialogs
@@ -41,7 +43,7 @@ class SessionFeed:
         self._unread: set[str] = set()
         """Sessions in which an answer ended while another one was on the screen."""
         self.elsewhere, self.arranging, self.dialogs = Elsewhere(app), Arranging(app), StoreDialogs(app)
-        self.gauge = Gauge(app)
+        self.gauge, self.comparing = Gauge(app), Comparing(app)
         self._listed = WINDOW
         self.jump_to: str | None = None
         """The message to show when the next session is opened; None: its end."""
@@ -71,20 +73,29 @@ class SessionFeed:
         try:
             while ended != self.gauge.ended_turns:  # an answer that ended while we read stands otherwise by now
                 ended = self.gauge.ended_turns
-                shown = await runtime.sessions.shown(session_id) if session_id else []
+                shown = await end_of(self._app, session_id) if session_id else []
                 first = await runtime.trimming.first(session_id)
         except (StoreError, CommandError):
             chat.show_session(session_id, [])  # never what was said in another one
             raise
+        await runtime.personas.learn(message.persona for message, _ in shown)
         chat.sent_from = first
         chat.show_session(session_id, shown)
         self.gauge.show([message for message, _ in shown], chat.sent_from)
         self.elsewhere.lay()
-        if self.jump_to:
-            chat.transcript.select(self.jump_to)
-            self.jump_to = None
+        self._jump()
         self.refresh()
         await self._change_draft(session_id)
+        if session_id:
+            await bring_in(self._app, session_id, shown, self._jump)
+        self.jump_to = None
+
+    def _jump(self) -> None:
+        """Goes to the message that was asked for, once it is here."""
+        transcript = self._app.chat.transcript
+        if self.jump_to and transcript.has(self.jump_to):
+            transcript.select(self.jump_to)
+            self.jump_to = None
 
     def refresh(self) -> None:
         """Reads the list of sessions again, and what the filter finds."""

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from sophia_core.first_look import AUTO, first_look
 from sophia_tui.app import SophiaApp
+from sophia_tui.driver import HUNG_UP, LinkDriver
 from sophia_tui.ground import is_light
+from sophia_tui.returning import keep_place
 from sophia_tui.terminal import tell_alt_enter
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ async def close(app: SophiaApp) -> None:
         return
     if app.unsent is not None:
         await app.runtime.drafts.save(*app.unsent)
+    app.linking.remember()
+    if app.return_value == HUNG_UP:
+        await keep_place(app)
     await app.runtime.close()
 
 
@@ -57,6 +62,7 @@ async def _run(chaos: ChaosProfile | None) -> int:
         look = replace(look, light=is_light(os.environ))
     app = SophiaApp(look, _load, transport=_rehearsal(chaos))
     app.rehearsing = chaos is not None
+    app.driver_class = LinkDriver
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         # A closed terminal or a shutdown is a way to leave like any other: what is streaming is kept.

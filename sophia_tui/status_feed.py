@@ -12,6 +12,7 @@ from sophia_core.events import (
     FailedOver,
     KeysChanged,
     Level,
+    PersonaChanged,
     ReasoningDelta,
     RouteChosen,
     SessionChanged,
@@ -73,6 +74,8 @@ def after(values: StatusValues, event: Event) -> StatusValues:
             return replace(values, provider=one_line(event.provider, 40), model=one_line(event.model, 60))
         case TurnFinished():
             return _after_turn(values, event)
+        case PersonaChanged():
+            return replace(values, persona=one_line(event.title, 40), persona_colour=event.colour)
         case DegradationChanged():
             return replace(
                 values, level=int(event.level), level_text=LEVELS[event.level], level_reason=one_line(event.reason, 200)

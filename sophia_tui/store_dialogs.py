@@ -42,6 +42,14 @@ class StoreDialogs:
         how: str | None = await self._app.push_screen_wait(Unlock(why_locked(detail), passphrase, recovery))
         await self._after(how)
 
+    def opened(self) -> None:
+        """The store is open, whoever opened it: nobody need be asked for what opens it."""
+        from sophia_tui.screens.unlock import Unlock
+
+        for screen in self._app.screen_stack:
+            if isinstance(screen, Unlock):
+                screen.close()
+
     def trouble(self, detail: str, hint: str) -> None:
         """Says why the store cannot be opened and what can be done."""
         self._app.run_worker(self._trouble(detail, hint), group="unlock", exclusive=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sophia_core.events import StoreStateChanged, WorkProgressed
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
 
 LONGEST = 300
+ON_RESERVE = (
+    "The disk is full: answers that arrive are still saved, nothing else is. Free 32 MB; it goes on by itself then."
+)
+DISK_FULL = "disk full"
 UNSAVED = "Nothing is being saved: everything said is forgotten when you leave."
 
 
@@ -24,8 +29,25 @@ class StoreNotices:
         self._app = app
         self._working = 0
 
+    def reserve(self) -> None:
+        """Says that only what must not be lost is written, for as long as that is so; answers arrive as ever."""
+        store, standing = self._app.runtime.vault.store, self._app.chat.standing
+        spent = store is not None and store.on_reserve
+        if spent == standing.says("reserve"):
+            return
+        values = self._app.status.values
+        if spent:
+            standing.say("reserve", ON_RESERVE, "error")
+            self._app.status.values = replace(values, store_state=values.store_state or DISK_FULL)
+        else:
+            standing.clear("reserve")
+            self._app.status.values = replace(
+                values, store_state=None if values.store_state == DISK_FULL else values.store_state
+            )
+
     def state(self, event: StoreStateChanged) -> None:
         """The store opened, was locked, or cannot be had."""
+        self.reserve()
         app, standing = self._app, self._app.chat.standing
         match event.state:
             case "open" | "unsaved":
@@ -43,6 +65,7 @@ class StoreNotices:
 
     def _opened(self, event: StoreStateChanged) -> None:
         app, standing = self._app, self._app.chat.standing
+        app.feed.dialogs.opened()
         if event.state == "unsaved":
             standing.say("store", UNSAVED, "error")
         else:

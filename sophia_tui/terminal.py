@@ -41,7 +41,12 @@ def frames_per_second(env: Mapping[str, str], *, still: bool = False) -> int:
     the eye can rest on where nothing is to move."""
     if still:
         return 2
-    return 5 if env.get("SSH_CONNECTION") or env.get("SSH_TTY") else 12
+    return 5 if over_ssh(env) else 12
+
+
+def over_ssh(env: Mapping[str, str]) -> bool:
+    """Whether the person sits at another machine."""
+    return bool(env.get("SSH_CONNECTION") or env.get("SSH_TTY"))
 
 
 def takes_links(env: Mapping[str, str]) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sophia_core.events import ReasoningDelta, TextDelta, TurnFinished, TurnStarted
+from sophia_core.events import ReasoningDelta, TextDelta, ToolCalled, TurnFinished, TurnStarted
+from sophia_core.personas.personas import Face
 from sophia_core.sanitize import StreamSanitizer, one_line, sanitize
-from sophia_tui.footers import footer_of_turn
+from sophia_tui.faces import NOBODY, last_speaker, mark_of
+from sophia_tui.footers import LONGEST_ASIDE, footer_of_turn
 from sophia_tui.speed import Speed
 from sophia_tui.transcript import Entry, Transcript
 from sophia_tui.transcript.entry import Aside
@@ -26,8 +28,14 @@ class LiveTurn:
     quiet: bool = False
     """A delivery that nobody has begun to answer: it may wait again, so its entry stays as it is."""
     begun: bool = False
+    calls: dict[int, Aside] = field(default_factory=dict)
+    """The calls of tools, by their number."""
     meanwhile: str = ""
     """What is said in place of the answer until it begins."""
+    face: Face = NOBODY
+    """Who answers."""
+    above: str = ""
+    """The mark over the question, where somebody else answers from here on."""
 
     def entry(self, branch: tuple[int, int] | None = None) -> Entry:
         """The answer as it stands."""
@@ -37,10 +45,17 @@ class LiveTurn:
             text="".join(self.text),
             reasoning="".join(self.reasoning),
             status="streaming",
-            label="SOPHIA",
+            label=self.face.title,
             footer=self.meanwhile,
             branch=branch,
+            asides=self.asides,
+            tint=self.face.colour,
         )
+
+    @property
+    def asides(self) -> tuple[Aside, ...]:
+        """The calls of tools as they stand, in their order."""
+        return tuple(call for _, call in sorted(self.calls.items()))
 
     def question(self) -> Entry:
         """The question it answers."""
@@ -49,7 +64,7 @@ class LiveTurn:
             for each in self.started.attached
         )
         text = sanitize(self.started.question)
-        return Entry(id=self.started.question_id, role="user", text=text, label="You", asides=asides)
+        return Entry(id=self.started.question_id, role="user", text=text, label="You", asides=asides, above=self.above)
 
 
 class TurnView:
@@ -58,12 +73,20 @@ class TurnView:
     def __init__(self, transcript: Transcript, clock: Callable[[], float]) -> None:
         self._transcript, self._clock = transcript, clock
         self.live: LiveTurn | None = None
+        self.beside: LiveTurn | None = None
+        """The other answer while two are compared; it is shown here where it is the one that is kept."""
+        self.faces: Callable[[str | None], Face] = lambda persona: NOBODY
         self.last: TurnFinished | None = None
         """The turn that ended last: the store may have been read just before its end was written."""
 
     def started(self, event: TurnStarted, *, shown: bool) -> None:
         """A turn begins; `shown` says whether its session is the one on the screen."""
-        self.live = LiveTurn(event, Speed(self._clock), quiet=event.delivered)
+        if event.beside:
+            self.beside = LiveTurn(event, Speed(self._clock), face=self.faces(event.persona))
+            return
+        face, speaker = self.faces(event.persona), last_speaker(self._transcript.entries)
+        above = "" if speaker in (None, face.title) else mark_of(face)
+        self.live = LiveTurn(event, Speed(self._clock), quiet=event.delivered, face=face, above=above)
         if event.prefix:
             self.live.text.append(self.live.text_edge.feed(event.prefix))
         if shown:
@@ -89,21 +112,36 @@ class TurnView:
             if any(entry.id == live.started.answer_id for entry in self._transcript.entries):
                 self._transcript.begin(live.entry())
 
+    def of(self, answer_id: str) -> LiveTurn | None:
+        """The running turn of this answer."""
+        turns = (self.live, self.beside)
+        return next((each for each in turns if each is not None and each.started.answer_id == answer_id), None)
+
     def text(self, event: TextDelta) -> None:
-        if self.live and self.live.started.answer_id == event.answer_id:
-            self._begun(self.live)
-            safe = self.live.text_edge.feed(event.text)
-            self.live.text.append(safe)
-            self.live.speed.add(len(safe))
-            self._transcript.feed(event.answer_id, safe)
+        if live := self.of(event.answer_id):
+            self._begun(live)
+            safe = live.text_edge.feed(event.text)
+            live.text.append(safe)
+            live.speed.add(len(safe))
+            if live is self.live or self._transcript.has(event.answer_id):
+                self._transcript.feed(event.answer_id, safe)
 
     def reasoning(self, event: ReasoningDelta) -> None:
-        if self.live and self.live.started.answer_id == event.answer_id:
-            self._begun(self.live)
-            safe = self.live.reasoning_edge.feed(event.text)
-            self.live.reasoning.append(safe)
-            self.live.speed.add(len(safe))
-            self._transcript.feed_reasoning(event.answer_id, safe)
+        if live := self.of(event.answer_id):
+            self._begun(live)
+            safe = live.reasoning_edge.feed(event.text)
+            live.reasoning.append(safe)
+            live.speed.add(len(safe))
+            if live is self.live or self._transcript.has(event.answer_id):
+                self._transcript.feed_reasoning(event.answer_id, safe)
+
+    def called(self, event: ToolCalled) -> None:
+        """A call of a tool, or more of it, on a row of its own that unfolds."""
+        if live := self.of(event.answer_id):
+            self._begun(live)
+            text = sanitize(event.arguments[:LONGEST_ASIDE])
+            live.calls[event.index] = Aside("tool_call", one_line(event.name, 120), text, event.status)
+            self._transcript.put_asides(event.answer_id, live.asides)
 
     def finished(self, event: TurnFinished) -> None:
         """The whole text replaces what was fed: it is the same, but for what came after the last delta."""
@@ -115,6 +153,9 @@ class TurnView:
             text=sanitize(event.text),
             status=status,
             footer=footer_of_turn(event, status),
-            label="SOPHIA",
+            label=live.face.title if (live := self.of(event.answer_id)) else "",
         )
-        self.live = None
+        if self.beside is not None and self.beside.started.answer_id == event.answer_id:
+            self.beside = None
+        else:
+            self.live = None

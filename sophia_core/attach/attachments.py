@@ -139,17 +139,20 @@ class Attachments:
 
     # What the chat asks for
 
-    async def parts(self, store: Store, session_id: str | None, earlier: Sequence[Part] = ()) -> tuple[Part, ...]:
+    async def parts(
+        self, store: Store, session_id: str | None, earlier: Sequence[Part] = (), *, of: Sequence[Current] = ()
+    ) -> tuple[Part, ...]:
         """What is stored with a question of a session, after what an earlier form of it had. Raises CommandError where
-        nobody can look at its pictures, StoreError."""
+        nobody (or one `of` those) can look at its pictures, StoreError."""
         waiting = self.of(session_id)
         kept = [each for each in earlier if each.kind in ("image", "file")]
         pictures = [
             *(each for each in kept if each.kind == "image"),
             *(each for each in waiting if each.kind == "image"),
         ]
-        if pictures and (problem := await self._sight.problem()):
-            raise problem
+        for who in (of or (self._current,)) if pictures else ():
+            if problem := await self._sight.problem(of=who):
+                raise problem
         for each in waiting:
             blob = await store.blobs.put(each.content, each.media_type)
             kept.append(Part(each.kind, each.name, text=each.about, blob=blob))
@@ -160,11 +163,13 @@ class Attachments:
         if self._waiting.pop(session_id, None):
             self._changed()
 
-    async def brought(self, store: Store, path: Sequence[Message], asked: Sequence[Part] = ()) -> sending.Bringing:
-        """What the messages of a branch bring along for the model that answers now, and the question to come with
-        these parts. Raises StoreError."""
+    async def brought(
+        self, store: Store, path: Sequence[Message], asked: Sequence[Part] = (), *, of: Current | None = None
+    ) -> sending.Bringing:
+        """What the messages of a branch bring along for the model that answers now (or for `of`), and the question to
+        come with these parts. Raises StoreError."""
         shown = any(each.kind == "image" for each in asked) or not sending.has_pictures(path)
-        sees = shown or await self._sight.problem(ask=False) is None
+        sees = shown or await self._sight.problem(ask=False, of=of) is None
         if not sees:
             text = "The model that answers cannot look at the pictures of this conversation."
             self._bus.publish(Notice("info", text, "It is told that they are there."))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from backend_client.errors import BackendError, InvalidRequest
+from backend_client.sight import likely_sees
 from backend_client.types import ChatMessage, ChatRequest, Chunk, Endpoint, Image, TextChunk
 from sophia_core.commands import CommandError, command
 
@@ -21,8 +23,28 @@ ASKING_S: Final = 2.0
 """How long servers may take to say what their models can."""
 SHOWING_S: Final = 60.0
 UNABLE: Final = ("capability", "model")
+MOST_MODELS: Final = 20
+"""Of one provider that are offered."""
 _DOT: Final = ChatMessage("user", "?", images=(Image("image/png", b"?"),))
 TAKE_OFF: Final = "/attach.remove takes the picture off again"
+
+
+@dataclass(frozen=True, slots=True)
+class Seer:
+    """Somebody who can look at pictures, as far as is known."""
+
+    provider: str
+    model: str | None = None
+    """None: the model that it answers with anyway."""
+
+
+class Blind(CommandError):
+    """Whoever would answer cannot look at a picture that goes along."""
+
+    def __init__(self, message: str, hint: str, able: Sequence[Seer] = ()) -> None:
+        super().__init__(message, hint)
+        self.able = tuple(able)
+        """Who could be asked instead."""
 
 
 class Sight:
@@ -31,24 +53,38 @@ class Sight:
     def __init__(self, client: BackendClient, providers: Sequence[Provider], current: Current) -> None:
         self._client, self._providers, self._current = client, providers, current
 
-    async def problem(self, *, ask: bool = True) -> CommandError | None:
-        """Why nobody who may answer now can look at a picture, and what to do; None when somebody can.
+    async def problem(self, *, ask: bool = True, of: Current | None = None) -> Blind | None:
+        """Why nobody who may answer now (or `of` those) can look at a picture, and what to do; None when somebody can.
 
         Servers that have not said what their models can are asked first, unless `ask` is false.
         """
-        if self._able(self._current.provider, self._current.model):
+        provider, model = (of or self._current).route
+        if self._able(provider, model):
             return None
         if ask:
             await self._ask_servers()
-        if self._able(self._current.provider, self._current.model):
+        if self._able(provider, model):
             return None
-        who = " ".join(filter(None, (self._current.provider or self._first(), self._current.model)))
+        who = " ".join(filter(None, (provider or self._first(), model)))
         others = self._able(None, None)
         if others:
             hint = f"/model.use {others[0]} lets {others[0]} answer, which can; {TAKE_OFF}."
         else:
             hint = f"If it can all the same, /image.probe shows it a small one; {TAKE_OFF}."
-        return CommandError(f"{who} cannot look at pictures, as far as is known.", hint)
+        mine = of is None or of is self._current
+        return Blind(f"{who} cannot look at pictures, as far as is known.", hint, self.seers() if mine else ())
+
+    def seers(self) -> list[Seer]:
+        """Everybody who can: providers as they are, and other models that they have told of or are configured for."""
+        found = [Seer(name) for name in self._able(None, None)]
+        for each in self._providers:
+            station = self._client.fleet.stations.get(each.name)
+            told = {} if station is None else station.told
+            named = [each for each, can in told.items() if (likely_sees(each) if can is None else "vision" in can)]
+            models = [*named, *(model for model in sorted(each.models) if model not in told and likely_sees(model))]
+            offered = [Seer(each.name, model) for model in models if self._able(each.name, model)]
+            found += offered[:MOST_MODELS] if Seer(each.name) not in found else ()
+        return found
 
     def _able(self, provider: str | None, model: str | None) -> list[str]:
         return [each.provider for each in self._route(provider, model) if each.refusal not in UNABLE]

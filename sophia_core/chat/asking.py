@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from backend_client.types import ChatMessage, ChatRequest
 from sophia_core.chat.cache import Cache, Recall
 from sophia_core.chat.floor import Floor
 from sophia_core.chat.history import fit
+from sophia_core.chat.manner import Manner, usual
 from sophia_core.chat.turn import Backend, Defer, Exchange, run_turn
 from sophia_core.events import Bus, Notice, SessionsChanged, TurnFinished
 from sophia_core.logs import traceparent
@@ -18,6 +20,9 @@ from sophia_core.vault import Vault
 if TYPE_CHECKING:
     from local_store import Store
     from sophia_core.settings import ChatSettings
+
+Work: TypeAlias = Callable[[], Coroutine[None, None, TurnFinished]]
+"""A turn that is ready to be run."""
 
 RESERVE_TOKENS = 1024
 """Room left for the answer when the history is fitted to a context window."""
@@ -36,6 +41,8 @@ class Question:
     defer: Defer | None = None
     avoid: frozenset[str] = frozenset()
     """Providers that broke off this very answer: others are asked first."""
+    manner: Manner | None = None
+    """How it is asked; None: as the settings say."""
 
     @property
     def continuing(self) -> bool:
@@ -60,12 +67,31 @@ class Asking:
 
     async def ask(self, store: Store, question: Question) -> TurnFinished:
         """Runs the turn to its end; cancelling the caller stops it and keeps what has arrived."""
+        return (await self.ask_all(store, [question]))[0]
+
+    async def ask_all(self, store: Store, questions: Sequence[Question]) -> list[TurnFinished]:
+        """Runs the turns at once, each to its end; cancelling the caller stops them all."""
+        ready = [await self._ready(store, each) for each in questions]
+        works = {question.exchange.answer_id: work() for question, (work, _) in zip(questions, ready, strict=True)}
+        try:
+            finished = await self._floor.run_all(works)
+            for each, (_, key) in zip(finished, ready, strict=True):
+                if key:
+                    await self._cache.remember(store, key, each)
+        finally:
+            self._bus.publish(SessionsChanged())
+        return finished
+
+    async def _ready(self, store: Store, question: Question) -> tuple[Work, str | None]:
+        """The turn to run, and what its answer is remembered under."""
         request = self._request(question)
-        key = self._cache.key_of(request, question.provider)
+        wanted = question.manner.cache if question.manner else None
+        key = self._cache.key_of(request, question.provider, wanted=wanted)
         backend, exchange = self._backend, question.exchange
         if key and not question.fresh and (known := await self._cache.find(store, key)):
             backend, exchange = Recall(known), replace(exchange, cached_at=known.at)
-        work = run_turn(
+        work = partial(
+            run_turn,
             exchange,
             request,
             backend,
@@ -75,21 +101,17 @@ class Asking:
             keep=self._vault.keep,
             defer=question.defer,
         )
-        try:
-            finished = await self._floor.run(work)
-            if key:
-                await self._cache.remember(store, key, finished)
-        finally:
-            self._bus.publish(SessionsChanged())
-        return finished
+        return work, key
 
     def _request(self, question: Question) -> ChatRequest:
-        exchange, settings = question.exchange, self._settings
+        exchange, manner = question.exchange, self._manner(question)
         return ChatRequest(
             messages=tuple(question.messages),
             model=question.model,
-            temperature=settings.temperature,
-            max_tokens=settings.max_tokens,
+            temperature=manner.temperature,
+            max_tokens=manner.max_tokens,
+            reasoning_effort=manner.reasoning_effort,
+            extra=manner.extra,
             request_id=exchange.request_id,
             traceparent=traceparent(exchange.request_id),
             continuing=question.continuing,
@@ -99,9 +121,12 @@ class Asking:
             fitted=lambda window: self._fitted(question, window),
         )
 
+    def _manner(self, question: Question) -> Manner:
+        return question.manner or usual(self._settings)
+
     def _fitted(self, question: Question, window: int | None) -> tuple[ChatMessage, ...]:
         """As much of the conversation as whoever answers can read; the person hears what was left out."""
-        room = self._settings.max_tokens or RESERVE_TOKENS
+        room = self._manner(question).max_tokens or RESERVE_TOKENS
         messages, dropped = fit(question.messages, window, room, keep=2 if question.continuing else 1)
         if dropped:
             text = f"The {dropped} oldest messages do not fit this model and were not sent."

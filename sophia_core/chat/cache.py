@@ -88,10 +88,13 @@ class Cache:
         self.enabled = enabled
         self._max_age_ms = int(hours * HOUR_MS)
 
-    def key_of(self, request: ChatRequest, provider: str | None) -> str | None:
-        """What a request is remembered under; None where nothing is, and for an answer to be gone on with."""
+    def key_of(self, request: ChatRequest, provider: str | None, *, wanted: bool | None = None) -> str | None:
+        """What a request is remembered under; None where nothing is, and for an answer to be gone on with.
+
+        `wanted` overrides for this request whether answers are remembered."""
+        enabled = self.enabled if wanted is None else wanted
         # An answer that was gone on with is the reply to nothing that anybody will ask again.
-        return key_of(request, provider, self._among) if self.enabled and not request.continuing else None
+        return key_of(request, provider, self._among) if enabled and not request.continuing else None
 
     async def find(self, store: Store, key: str) -> Response | None:
         """The answer given to this request, if it is young enough."""

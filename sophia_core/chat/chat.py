@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from sophia_core.chat.branches import find_message, last_message
 from sophia_core.chat.cache import Cache
 from sophia_core.chat.floor import Floor
 from sophia_core.chat.history import build_messages, title_of
+from sophia_core.chat.manner import Manner, MannerOf, usually
 from sophia_core.chat.trimming import kept
 from sophia_core.chat.turn import Backend, Defer, Exchange, Write
 from sophia_core.commands import CommandDisabled, CommandError, command
@@ -26,7 +28,8 @@ from sophia_core.vault import Vault
 
 if TYPE_CHECKING:
     from backend_client.errors import BackendError
-    from local_store import Letter, Message, Part, Store
+    from backend_client.types import ChatMessage
+    from local_store import Letter, Message, Part, Store, Turn
     from sophia_core.attach.attachments import Attachments
     from sophia_core.attach.sending import Bringing
     from sophia_core.settings import ChatSettings
@@ -57,8 +60,10 @@ class Chat:
         cache: bool | None = None,
         among: str = "",
         attached: Attachments | None = None,
+        manner: MannerOf | None = None,
     ) -> None:
         self._attached = attached
+        self.manner = manner or usually(settings)
         self._vault, self._bus, self._current, self._settings = vault, bus, current, settings
         self.queue_when_offline, self.offer_continue = queue_when_offline, offer_continue
         cached = settings.cache if cache is None else cache
@@ -70,29 +75,33 @@ class Chat:
             entries=settings.cache_entries,
             characters=settings.cache_characters,
         )
-        self._floor = Floor()
-        self._asking = Asking(vault, backend, bus, settings, self.cache, self._floor)
+        self.floor = Floor()
+        self.asking = Asking(vault, backend, bus, settings, self.cache, self.floor)
         self.stopped = False
         """Whether a person stopped the last answer."""
 
     @property
     def busy(self) -> bool:
         """Whether an answer is being asked for or is streaming."""
-        return self._floor.busy
+        return self.floor.busy
+
+    def cannot_ask(self) -> str | None:
+        """Why a person cannot ask anything now; None when they can."""
+        return STREAMING if self.busy and not self.floor.gives_way else None
 
     def _idle(self) -> str | None:
-        return STREAMING if self.busy and not self._floor.gives_way else None
+        return self.cannot_ask()
 
     def _streaming(self) -> str | None:
         return None if self.busy else "nothing is streaming"
 
     @asynccontextmanager
-    async def _asked_by_a_person(self) -> AsyncGenerator[None, None]:
+    async def asked_by_a_person(self) -> AsyncGenerator[None, None]:
         """The floor, taken before the first other wait, so that a second question cannot slip in."""
-        await self._floor.make_room()
+        await self.floor.make_room()
         if self.busy:
             raise CommandDisabled(f"Nothing can be asked now: {STREAMING}.")
-        with self._floor.taken():
+        with self.floor.taken():
             self.stopped = False
             yield
 
@@ -101,39 +110,32 @@ class Chat:
         """Ask something; `fresh=true` asks even where the answer is remembered."""
         if not text.strip():
             raise CommandError("There is nothing to ask.", "Type a question first.")
-        async with self._asked_by_a_person():
+        async with self.asked_by_a_person():
             store, session_id = await self._begin(session)
             path = await store.messages.path(session_id) if session_id else []
-            parent = path[-1].id if path else None
-            return await self._ask(store, session_id, parent, text, path, fresh=fresh)
+            return await self._ask(store, session_id, text, path, fresh=fresh)
 
     @command("chat.edit", enabled=_idle)
     async def edit(self, message: str, text: str) -> TurnFinished:
         """Ask an earlier question again in other words; the old branch is kept."""
-        async with self._asked_by_a_person():
+        async with self.asked_by_a_person():
             store, question = await self._message(message, "user")
             path = await store.messages.path(question.session_id, question.id)
             return await self._ask(
-                store,
-                question.session_id,
-                question.parent_id,
-                text,
-                path[:-1],
-                instead_of=question.id,
-                parts=question.parts,
+                store, question.session_id, text, path[:-1], instead_of=question.id, parts=question.parts
             )
 
     @command("chat.regenerate", keys=("ctrl+r",), slash="again", enabled=_idle)
     async def regenerate(self, message: str | None = None) -> TurnFinished:
         """Answer the last question once more; the old answer is kept as a branch."""
-        async with self._asked_by_a_person():
+        async with self.asked_by_a_person():
             store, answer = await self._message(message, "assistant")
             return await self._answer_again(store, answer)
 
     @command("chat.continue", slash="continue", enabled=_idle)
     async def continue_answer(self, message: str | None = None) -> TurnFinished:
         """Go on with an answer that stopped short."""
-        async with self._asked_by_a_person():
+        async with self.asked_by_a_person():
             store, answer = await self._message(message, "assistant")
             answer = await splice.resumable(store, answer)
             return await self._answer_again(store, answer, prefix=answer.text if answer.text.strip() else "")
@@ -142,17 +144,17 @@ class Chat:
     async def stop(self) -> None:
         """Stop the answer; what has arrived is kept."""
         self.stopped = True
-        await self._floor.stop()
+        await self.floor.stop()
 
     async def close(self) -> None:
         """Stops what is being asked and waits until what has arrived is kept."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVING_S):
-                await self._floor.clear()
+                await self.floor.clear()
 
     async def idle(self) -> None:
         """Waits until no answer is being asked for or is streaming."""
-        await self._floor.free()
+        await self.floor.free()
 
     async def deliver(self, letter: Letter, defer: Defer) -> TurnFinished | None:
         """Asks a claimed question that waited; None when an answer is streaming already.
@@ -162,7 +164,7 @@ class Chat:
         """
         if self.busy:
             return None
-        with self._floor.taken(gives_way=True):
+        with self.floor.taken(gives_way=True):
             self.stopped = False
             store = await self._vault.get()
             path = await kept(
@@ -173,11 +175,18 @@ class Chat:
             correlation.set(request_id)
             await store.turns.reopen(letter.id, request_id)
             exchange = Exchange(letter.session_id, letter.id, request_id)
-            messages = build_messages(path, self._settings.system_prompt, brought)
-            question = Question(exchange, messages, letter.provider, letter.model, defer=defer)
+            manner = await self.manner((await store.messages.get(letter.id)).persona)
+            messages = build_messages(path, manner.system_prompt, brought)
+            question = Question(exchange, messages, letter.provider, letter.model, defer=defer, manner=manner)
             self._bus.publish(
                 TurnStarted(
-                    letter.session_id, letter.question_id, letter.id, request_id, letter.question, delivered=True
+                    letter.session_id,
+                    letter.question_id,
+                    letter.id,
+                    request_id,
+                    letter.question,
+                    delivered=True,
+                    persona=manner.persona,
                 )
             )
             return await self._delivered(store, question)
@@ -185,7 +194,7 @@ class Chat:
     async def _delivered(self, store: Store, question: Question) -> TurnFinished:
         def listen(event: Event) -> None:
             if isinstance(event, RouteChosen) and event.answer_id == question.exchange.answer_id:
-                self._floor.stay()
+                self.floor.stay()
 
         unsubscribe = self._bus.subscribe(listen)
         try:
@@ -219,7 +228,6 @@ class Chat:
         self,
         store: Store,
         session_id: str | None,
-        parent: str | None,
         text: str,
         path: list[Message],
         *,
@@ -227,97 +235,125 @@ class Chat:
         instead_of: str | None = None,
         parts: Sequence[Part] = (),
     ) -> TurnFinished:
-        request_id, asked_in = correlation.get() or new_request_id(), session_id
+        """Asks below the path, in a new session where there is none yet."""
+        request_id = correlation.get() or new_request_id()
+        manner = await self.manner(self._current.persona)
         try:
-            path = await kept(store, session_id, path)
-            if self._attached:
-                parts = await self._attached.parts(store, session_id, parts)
-            brought = await self._brought(store, path, parts)
-            if session_id is None:
-                create = partial(store.sessions.create, title=title_of(text))
-                session_id = (await letters.patiently(self._bus, create)).id
-            begin = partial(
-                store.turns.begin,
-                session_id,
-                parent,
-                text,
-                request_id=request_id,
-                instead_of=instead_of,
-                persona=self._current.persona,
-                parts=parts,
+            turn, messages = await self._begin_turn(
+                store, session_id, text, path, request_id, manner, instead_of=instead_of, parts=parts
             )
-            turn = await letters.patiently(self._bus, begin)
         except StoreError as error:
             raise letters.not_begun("question", error) from None
-        if self._current.session_id != session_id or instead_of:
-            self._current.session_id = session_id
-            self._bus.publish(SessionChanged(session_id))
+        question, answer = turn.question, turn.answer
+        if self._current.session_id != question.session_id or instead_of:
+            self._show(question.session_id)
         if self._attached:
-            self._attached.sent(asked_in)
-        asked = {turn.question.id: brought[ASKED]} if ASKED in brought else {}
-        messages = build_messages([*path, turn.question], self._settings.system_prompt, {**brought, **asked})
+            self._attached.sent(session_id)
+        attached = told_of(question.parts)
         self._bus.publish(
             TurnStarted(
-                session_id, turn.question.id, turn.answer.id, request_id, text, attached=told_of(turn.question.parts)
+                question.session_id,
+                question.id,
+                answer.id,
+                request_id,
+                text,
+                attached=attached,
+                persona=manner.persona,
             )
         )
-        exchange = Exchange(session_id, turn.answer.id, request_id)
-        return await self._run(
-            store,
-            Question(
-                exchange,
-                messages,
-                self._current.provider,
-                self._current.model,
-                fresh=fresh,
-                defer=self._queueing(store, exchange),
-            ),
+        exchange = Exchange(question.session_id, answer.id, request_id)
+        defer = self._queueing(store, exchange)
+        return await self._run(store, self._question(exchange, messages, manner, fresh=fresh, defer=defer))
+
+    async def _begin_turn(
+        self,
+        store: Store,
+        session_id: str | None,
+        text: str,
+        path: list[Message],
+        request_id: str,
+        manner: Manner,
+        *,
+        instead_of: str | None,
+        parts: Sequence[Part],
+    ) -> tuple[Turn, list[ChatMessage]]:
+        """The stored question with its empty answer, and what the model is shown. Raises StoreError."""
+        parent = path[-1].id if path else None
+        path = await kept(store, session_id, path)
+        if self._attached:
+            parts = await self._attached.parts(store, session_id, parts)
+        brought = await self._brought(store, path, parts)
+        if session_id is None:
+            create = partial(store.sessions.create, title="" if self._settings.titles == "off" else title_of(text))
+            session_id = (await letters.patiently(self._bus, create)).id
+        begin = partial(
+            store.turns.begin,
+            session_id,
+            parent,
+            text,
+            request_id=request_id,
+            instead_of=instead_of,
+            persona=manner.persona,
+            parts=parts,
         )
+        turn = await letters.patiently(self._bus, begin)
+        asked = {turn.question.id: brought[ASKED]} if ASKED in brought else {}
+        return turn, build_messages([*path, turn.question], manner.system_prompt, {**brought, **asked})
+
+    def _question(
+        self,
+        exchange: Exchange,
+        messages: Sequence[ChatMessage],
+        manner: Manner,
+        *,
+        fresh: bool,
+        defer: Defer | None,
+        avoid: frozenset[str] = frozenset(),
+    ) -> Question:
+        """What is asked of whoever is chosen now."""
+        provider, model = self._current.route
+        return Question(exchange, messages, provider, model, fresh=fresh, defer=defer, avoid=avoid, manner=manner)
+
+    def _show(self, session_id: str) -> None:
+        self._current.session_id = session_id
+        self._bus.publish(SessionChanged(session_id))
 
     async def _answer_again(self, store: Store, answer: Message, prefix: str = "") -> TurnFinished:
+        """Answers the question of this answer once more, or goes on from `prefix`."""
         path = await store.messages.path(answer.session_id, answer.id)
-        question = next((m for m in reversed(path[:-1]) if m.role == "user"), None)
-        if question is None:
+        asked = next((m for m in reversed(path[:-1]) if m.role == "user"), None)
+        if asked is None:
             raise CommandError("This answer has no question.", "Ask it again.")
         request_id = correlation.get() or new_request_id()
+        manner = await self.manner(answer.persona if prefix else self._current.persona)
         try:
             path = await kept(store, answer.session_id, path)
             brought = await self._brought(store, path)
             begin = partial(
                 store.turns.begin_answer,
                 answer.session_id,
-                question.id,
+                asked.id,
                 request_id=request_id,
                 continues=answer.id if prefix else None,
-                persona=answer.persona if prefix else self._current.persona,
+                persona=manner.persona,
             )
             new = await letters.patiently(self._bus, begin)
         except StoreError as error:
             raise letters.not_begun("answer", error) from None
-        self._current.session_id = answer.session_id
-        self._bus.publish(SessionChanged(answer.session_id))
-        messages = build_messages(path if prefix else path[:-1], self._settings.system_prompt, brought)
-        self._bus.publish(TurnStarted(answer.session_id, question.id, new.id, request_id, question.text, prefix))
+        self._show(answer.session_id)
+        messages = build_messages(path if prefix else path[:-1], manner.system_prompt, brought)
+        started = TurnStarted(answer.session_id, asked.id, new.id, request_id, asked.text, prefix)
+        self._bus.publish(replace(started, persona=manner.persona))
         exchange = Exchange(answer.session_id, new.id, request_id, prefix, answer.provider if prefix else None)
         defer = None if prefix else self._queueing(store, exchange)
-        earlier = [answer, *await store.messages.siblings(answer.id)]
-        broke_off = {each.provider for each in earlier if each.provider and each.status == "partial"}
-        question_again = Question(
-            exchange,
-            messages,
-            self._current.provider,
-            self._current.model,
-            fresh=True,
-            defer=defer,
-            avoid=frozenset(broke_off),
-        )
-        return await self._run(store, question_again)
+        avoid = await _broke_off(store, answer)
+        return await self._run(store, self._question(exchange, messages, manner, fresh=True, defer=defer, avoid=avoid))
 
     def _queueing(self, store: Store, exchange: Exchange) -> Defer | None:
         """How this answer is put into the outbox, where questions are queued at all."""
         if not self.queue_when_offline:
             return None
-        provider, model = self._current.provider, self._current.model
+        provider, model = self._current.route
 
         def defer(problem: BackendError | None) -> Write | None:
             if not letters.nobody_reached(problem):
@@ -327,7 +363,7 @@ class Chat:
         return defer
 
     async def _run(self, store: Store, question: Question) -> TurnFinished:
-        finished = await self._asking.ask(store, question)
+        finished = await self.asking.ask(store, question)
         await self._offer(store, finished)
         return finished
 
@@ -342,3 +378,9 @@ class Chat:
             hint = splice.AGAIN
         reason = (finished.error or "the stream ended early").rstrip(".")
         self._bus.publish(Notice("warning", f"The answer broke off: {reason}.", hint))
+
+
+async def _broke_off(store: Store, answer: Message) -> frozenset[str]:
+    """The providers that broke off this answer or another one to its question."""
+    earlier = [answer, *await store.messages.siblings(answer.id)]
+    return frozenset(each.provider for each in earlier if each.provider and each.status == "partial")

@@ -1,9 +1,9 @@
-"""The floor: one answer at a time, and how whoever has it leaves it."""
+"""The floor: one question at a time, and how whoever answers it leaves it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 
 
 class Floor:
-    """Held while an answer is asked for and streams. A delivery that nobody has begun to answer gives way."""
+    """Held while a question is asked and its answer streams, or its answers, where several were asked at once. A
+    delivery that nobody has begun to answer gives way."""
 
     def __init__(self) -> None:
         self._free, self._begun = asyncio.Event(), asyncio.Event()
         self._free.set()
-        self._turn: asyncio.Task[TurnFinished] | None = None
+        self._turns: Mapping[str, asyncio.Task[TurnFinished]] = {}
+        """By the ids of their answers."""
+        self._to_begin = 0
+        """Turns that have not reached their first step."""
         self._gives_way = False
 
     @property
@@ -35,7 +39,7 @@ class Floor:
         """Holds the floor. Take it before the first wait, so that nobody else can slip in."""
         self._free.clear()
         self._begun.clear()
-        self._turn, self._gives_way = None, gives_way
+        self._turns, self._gives_way = {}, gives_way
         try:
             yield
         finally:
@@ -64,26 +68,34 @@ class Floor:
             await self.stop()
             await self._free.wait()
 
-    async def run(self, work: Coroutine[None, None, TurnFinished]) -> TurnFinished:
-        """Runs a turn as a task of its own, so that `stop` ends the turn and not whoever asked for it."""
-        self._turn = asyncio.create_task(self._begin(work), name="turn")
+    async def run_all(self, works: Mapping[str, Coroutine[None, None, TurnFinished]]) -> list[TurnFinished]:
+        """Runs the turns of these answers at once, and waits for the last of them, whatever the others raise.
+
+        Each is a task of its own, so that `stop` ends the turn and not whoever asked for it.
+        """
+        self._to_begin = len(works)
+        self._turns = {key: asyncio.create_task(self._begin(work), name="turn") for key, work in works.items()}
         try:
-            await asyncio.wait([self._turn])
+            await asyncio.wait(self._turns.values())
         except asyncio.CancelledError:
             await self.stop()
             raise
-        return self._turn.result()
+        return [turn.result() for turn in self._turns.values()]
 
     async def _begin(self, work: Coroutine[None, None, TurnFinished]) -> TurnFinished:
-        self._begun.set()
+        self._to_begin -= 1
+        if not self._to_begin:
+            self._begun.set()
         return await work
 
-    async def stop(self) -> None:
-        """Stops the turn; what has arrived is kept."""
-        if self._turn is None and not self._gives_way:
+    async def stop(self, answer_id: str | None = None) -> None:
+        """Stops the turn, or all of them, or only that of one answer; what has arrived is kept."""
+        if not self._turns and not self._gives_way:
             return
         # A task that is cancelled before its first step would never reach the lines that end its turn.
         await self._begun.wait()
-        if self._turn is not None and not self._turn.done():
-            self._turn.cancel()
-            await asyncio.wait([self._turn])
+        turns = [each for key, each in self._turns.items() if not each.done() and answer_id in (None, key)]
+        for turn in turns:
+            turn.cancel()
+        if turns:
+            await asyncio.wait(turns)

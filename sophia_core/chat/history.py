@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 CHARS_PER_TOKEN = 3.0
 """Deliberately low, so that the estimate errs towards leaving room; the server's own count is the truth."""
 
+LONGEST_CALL = 4000
+"""Characters of a call that a model is reminded of."""
+
 
 def build_messages(
     path: Sequence[Message], system_prompt: str, brought: Mapping[str, Brought] = MappingProxyType({})
@@ -23,15 +26,25 @@ def build_messages(
     """The branch as the wire wants it, with what each message has attached. Answers without any text are left out:
     models reject them."""
     system = [ChatMessage("system", system_prompt)] if system_prompt else []
-    kept = [m for m in path if m.role in ("user", "assistant") and (m.text.strip() or m.id in brought)]
+    kept = [m for m in path if m.role in ("user", "assistant") and (m.text.strip() or m.id in brought or _calls(m))]
     return [*system, *(_said(m, brought.get(m.id)) for m in kept)]
 
 
 def _said(message: Message, brought: Brought | None) -> ChatMessage:
     if brought is None:
-        return ChatMessage(message.role, message.text)
+        calls = _calls(message)
+        text = "\n\n".join(filter(None, (message.text, calls))) if calls else message.text
+        return ChatMessage(message.role, text)
     text = "\n\n".join(filter(None, (brought.text, message.text)))
     return ChatMessage(message.role, text, images=brought.images)
+
+
+def _calls(message: Message) -> str:
+    """What an answer asked for and did not get, in words: without a result no server takes the call itself back."""
+    if message.role != "assistant" or not any(part.kind == "tool_call" for part in message.parts):
+        return ""
+    called = (f"{part.name} {part.text[:LONGEST_CALL]}" for part in message.parts if part.kind == "tool_call")
+    return "".join(f"[I asked for the tool {each}, which was not run.]\n" for each in called).rstrip("\n")
 
 
 def _weight(message: ChatMessage) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from local_store.errors import BadValue, NotFound
 from sophia_core.commands import CommandError, command
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 SAID = 40
 Write = Callable[["Store"], Awaitable[object]]
+Mark = Literal["pinned", "archived"]
+SAID_OF: dict[tuple[Mark, bool], str] = {
+    ("pinned", True): "is pinned",
+    ("pinned", False): "is no longer pinned",
+    ("archived", True): "is archived",
+    ("archived", False): "is listed again",
+}
 
 
 class Organise:
@@ -56,48 +63,32 @@ class Organise:
     @command("session.pin", slash="pin")
     async def pin(self, session: str | None = None) -> str:
         """Pin a session: it is listed before all others."""
-        return await self._pin(session, pinned=True)
+        return await self._mark(session, "pinned", on=True)
 
     @command("session.unpin", slash="unpin")
     async def unpin(self, session: str | None = None) -> str:
         """List a pinned session among the others again."""
-        return await self._pin(session, pinned=False)
-
-    async def _pin(self, session: str | None, *, pinned: bool) -> str:
-        store, found = await self._get(session)
-        done = "is pinned" if pinned else "is no longer pinned"
-        if found.pinned == pinned:
-            return f"{_name(found)} {done}."
-        await self._do(
-            store,
-            f"{_name(found)} {done}",
-            lambda store: store.organising.pin(found.id, pinned=pinned),
-            lambda store: store.organising.pin(found.id, pinned=not pinned),
-        )
-        return f"{_name(found)} {done}."
+        return await self._mark(session, "pinned", on=False)
 
     @command("session.archive", slash="archive")
     async def archive(self, session: str | None = None) -> str:
         """Put a session into the archive: it is found by searching, but no longer listed."""
-        return await self._archive(session, archived=True)
+        return await self._mark(session, "archived", on=True)
 
     @command("session.unarchive", slash="unarchive")
     async def unarchive(self, session: str | None = None) -> str:
         """Take a session out of the archive."""
-        return await self._archive(session, archived=False)
+        return await self._mark(session, "archived", on=False)
 
-    async def _archive(self, session: str | None, *, archived: bool) -> str:
+    async def _mark(self, session: str | None, name: Mark, *, on: bool) -> str:
+        """Pin or archive it, or end that; what is so already is only said."""
         store, found = await self._get(session)
-        done = "is archived" if archived else "is listed again"
-        if found.archived == archived:
-            return f"{_name(found)} {done}."
-        await self._do(
-            store,
-            f"{_name(found)} {done}",
-            lambda store: store.organising.archive(found.id, archived=archived),
-            lambda store: store.organising.archive(found.id, archived=not archived),
-        )
-        return f"{_name(found)} {done}{'; /undo takes it back' if archived else ''}."
+        said = f"{_name(found)} {SAID_OF[name, on]}"
+        if getattr(found, name) == on:
+            return f"{said}."
+        write, back = _marking(found.id, name, on=on), _marking(found.id, name, on=not on)
+        await self._do(store, said, write, back)
+        return f"{said}{'; /undo takes it back' if (name, on) == ('archived', True) else ''}."
 
     @command("session.move", slash="move")
     async def move(self, folder: str = "", *, session: str | None = None) -> str:
@@ -151,6 +142,16 @@ class Organise:
     async def tags(self) -> builtins.list[Group]:
         """List the tags, and how many sessions have each."""
         return await (await self._vault.get()).organising.tags()
+
+
+def _marking(session_id: str, name: Mark, *, on: bool) -> Write:
+    def write(store: Store) -> Awaitable[object]:
+        organising = store.organising
+        return (
+            organising.pin(session_id, pinned=on) if name == "pinned" else organising.archive(session_id, archived=on)
+        )
+
+    return write
 
 
 async def _retag(store: Store, before: Session) -> None:

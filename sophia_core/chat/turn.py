@@ -23,6 +23,7 @@ from backend_client.types import (
 )
 from local_store.errors import NotFound, StoreError, WrongState
 from local_store.types import Usage
+from sophia_core.chat.calls import Calls
 from sophia_core.chat.journal import Journal
 from sophia_core.events import (
     Bus,
@@ -31,7 +32,6 @@ from sophia_core.events import (
     RouteChosen,
     StoreStateChanged,
     TextDelta,
-    ToolCalled,
     TurnFinished,
     TurnStatus,
 )
@@ -79,8 +79,6 @@ class _Answer:
     started: float
     parts: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
-    tools: dict[int, list[str]] = field(default_factory=dict)
-    """Name and pieces of the arguments of each tool call, by index."""
     provider: str | None = None
     model: str | None = None
     finish_reason: str | None = None
@@ -90,7 +88,7 @@ class _Answer:
     @property
     def begun(self) -> bool:
         """Whether anything of it has arrived from anybody."""
-        return self.provider is not None or self.first_token_s is not None or bool(self.tools)
+        return self.provider is not None or self.first_token_s is not None
 
 
 async def run_turn(
@@ -125,7 +123,7 @@ async def run_turn(
         await to_the_end(turn.finish("failed", problem))
         raise
     put_off = defer(problem) if defer and status in ("failed", "cancelled") and not turn.answer.begun else None
-    turn.show_tools()
+    turn.end_calls(whole=status == "complete")
     return await to_the_end(turn.finish("queued" if put_off else status, problem, put_off))
 
 
@@ -137,10 +135,11 @@ class _Turn:
     ) -> None:
         self._exchange, self._store, self._bus, self._clock, self._keep = exchange, store, bus, clock, keep
         self.answer = _Answer(clock())
+        self._calls = Calls(store, bus, exchange.answer_id, self._trouble)
 
     async def read(self, chunks: AsyncGenerator[Chunk, None]) -> None:
         """Takes everything that comes, until the stream ends or fails."""
-        async with Journal(self._store, self._exchange.answer_id, self._trouble) as journal:
+        async with Journal(self._store, self._exchange.answer_id, self._trouble) as journal, self._calls:
             if self._exchange.prefix:
                 self.answer.parts.append(self._exchange.prefix)
                 journal.add(self._exchange.prefix)
@@ -166,10 +165,9 @@ class _Turn:
                 answer.reasoning.append(text)
                 journal.add(reasoning=text)
                 self._bus.publish(ReasoningDelta(answer_id, text))
-            case ToolCallChunk(index=index, name=name, arguments=arguments):
-                call = answer.tools.setdefault(index, [""])
-                call[0] = name or call[0]
-                call.append(arguments)
+            case ToolCallChunk():
+                self._time_first_token()
+                self._calls.take(chunk)
             case UsageChunk():
                 answer.usage = _usage(chunk)
             case Routed():
@@ -185,17 +183,11 @@ class _Turn:
         if self.answer.first_token_s is None:
             self.answer.first_token_s = self._clock() - self.answer.started
 
-    def show_tools(self) -> None:
+    def end_calls(self, *, whole: bool) -> None:
         """No tools are offered to a model yet, so a call is shown to the person instead of being run."""
-        answer = self.answer
-        for index, (name, *pieces) in sorted(answer.tools.items()):
-            arguments = "".join(pieces)
-            self._bus.publish(ToolCalled(self._exchange.answer_id, index, name, arguments))
-            fence = "`" * max(3, _longest_run(arguments, "`") + 1)
-            gap = "\n\n" if answer.parts else ""
-            answer.parts.append(f"{gap}{fence}json\n{name} {arguments}\n{fence}\n")
-        if answer.tools:
-            answer.finish_reason = "tool_calls"  # whatever the server called it: such an answer is not prose
+        if self._calls:
+            self._calls.end("refused" if whole else "failed")
+            self.answer.finish_reason = "tool_calls"  # whatever the server called it: such an answer is not prose
             self._bus.publish(Notice("warning", "The model asked for a tool. Tools are shown, not run."))
 
     async def finish(
@@ -222,6 +214,7 @@ class _Turn:
 
     async def _write(self, text: str, status: TurnStatus, problem: BackendError | None) -> None:
         answer = self.answer
+        await self._calls.write()
         await self._store.turns.finish(
             self._exchange.answer_id,
             text=text,
@@ -265,14 +258,6 @@ def _usage(chunk: UsageChunk) -> Usage:
     return Usage(
         chunk.prompt_tokens, chunk.completion_tokens, chunk.reasoning_tokens, chunk.cached_tokens, chunk.cost_usd
     )
-
-
-def _longest_run(text: str, char: str) -> int:
-    longest = run = 0
-    for each in text:
-        run = run + 1 if each == char else 0
-        longest = max(longest, run)
-    return longest
 
 
 async def to_the_end(work: Coroutine[None, None, T]) -> T:

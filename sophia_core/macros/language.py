@@ -7,18 +7,17 @@ a condition or repeated for each of a list. There are no loops of unknown length
 
 from __future__ import annotations
 
-import hashlib
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
 
 from sophia_core.config_file import Problem
 from sophia_core.macros.conditions import BadCondition, Condition, parse_condition
 from sophia_core.macros.templates import BadTemplate, Template
-from sophia_core.sanitize import one_line, sanitize
+from sophia_core.sanitize import one_line
+from sophia_core.shelves import content_of, source_of
 
 Kind = Literal["text", "number", "yes", "choice", "file", "folder", "session", "model", "theme"]
 Does = Literal["run", "ask", "shell", "read", "save", "say", "stop", "macro"]
@@ -30,9 +29,6 @@ MOST_PARAMETERS: Final = 20
 LONGEST_TEXT: Final = 64 * 1024
 LONGEST_WORDS: Final = 300
 """Characters of what lists and questions show of a macro: its help, what it asks, a choice."""
-LONGEST_FILE: Final = 256 * 1024
-MOST_DOTS: Final = 256
-"""In one line of a folder's macro: reading a dotted key takes the square of its parts, minutes in a file of them."""
 LONGEST_WAIT_S: Final = 24 * 3600.0
 DEFAULT_SHELL_S: Final = 60.0
 GIVEN: Final = frozenset(
@@ -41,6 +37,7 @@ GIVEN: Final = frozenset(
 """Names that have a value in every macro."""
 VERBS: Final = frozenset(
     {"list", "show", "run", "stop", "record", "keep", "discard", "check", "trust", "new", "edit", "delete", "reload"}
+    | {"rename"}
 )
 """Names of the commands about macros, which no macro may take."""
 TOP: Final = {"help", "key", "parameters", "steps"}
@@ -106,16 +103,10 @@ class Macro:
     """True for one that came with a folder rather than from the person."""
 
 
-def read_macro(path: Path, *, project: bool = False) -> tuple[Macro | None, list[Problem]]:
+def read_macro(path: Path, project: bool = False) -> tuple[Macro | None, list[Problem]]:
     """Return the macro of a file, named after it, and what is wrong with it; with a problem there is no macro."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST_FILE + 1)
-    except OSError as error:
-        return None, [Problem(str(path), f"cannot be read: {error.strerror}.", "Check its permissions.")]
-    if len(content) > LONGEST_FILE:
-        return None, [Problem(str(path), f"is larger than {LONGEST_FILE // 1024} KiB.", "Is it really a macro?")]
-    return parse_macro(path.stem, content, path, project=project)
+    content = content_of(path, "macro")
+    return (None, [content]) if isinstance(content, Problem) else parse_macro(path.stem, content, path, project=project)
 
 
 def parse_macro(
@@ -123,25 +114,14 @@ def parse_macro(
 ) -> tuple[Macro | None, list[Problem]]:
     """Return the macro in the content of a file, and what is wrong with it."""
     where = str(path or name)
-    try:
-        source = content.decode("utf-8").replace("\r\n", "\n")
-        if project and max(line.count(".") for line in source.split("\n")) > MOST_DOTS:
-            return None, [Problem(where, f"has a line with more than {MOST_DOTS} dots.", "Break the line.")]
-        tables = tomllib.loads(source)
-    except UnicodeDecodeError:
-        return None, [Problem(where, "is not UTF-8.", "Save the file as UTF-8.")]
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        return None, [Problem(where, f"is not valid TOML: {error}.", "Correct it.")]
-    if project and sanitize(source) != source:
-        # Somebody has to look at it before it runs, and must see all there is, in the order in which it is read.
-        fix = r"Write such characters as \u and four digits."
-        return None, [Problem(where, "has characters that do not show.", fix)]
+    source = source_of(content, where, foreign=project)
+    if isinstance(source, Problem):
+        return None, [source]
     reader = _Reader(where)
-    macro = reader.macro(name, tables)
+    macro = reader.macro(name, source.tables)
     if reader.problems:
         return None, reader.problems
-    digest = hashlib.sha256(content).hexdigest()
-    return Macro(name, macro.help, macro.steps, macro.parameters, macro.key, path, digest, source, project), []
+    return replace(macro, path=path, digest=source.digest, source=source.text, project=project), []
 
 
 class _Reader:

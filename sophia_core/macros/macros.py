@@ -16,18 +16,18 @@ from sophia_core.commands import Command, Declaration, Param, Registry, command
 from sophia_core.events import Bus, MacrosChanged
 from sophia_core.logs import new_request_id
 from sophia_core.macros.language import Macro, Parameter
-from sophia_core.macros.library import Library, Shelf
+from sophia_core.macros.library import Library
 from sophia_core.macros.outcome import Guard, MacroError, MacroResult, NobodyThere
 from sophia_core.macros.recording import Recording, macro_text
 from sophia_core.macros.shell import clean_environment
+from sophia_core.shelves import Shelf
 from sophia_core.state import Current
 from sophia_core.vault import Vault
+from sophia_core.work_tree import branch_of
 
 if TYPE_CHECKING:
     from sophia_core.macros.running import Run
 
-HEAD = Path(".git") / "HEAD"
-LONGEST_HEAD = 4096
 TYPES: Mapping[str, Any] = {"number": float, "yes": bool}
 
 
@@ -70,11 +70,15 @@ class Macros:
         self._looked_at: dict[str, str] = {}
         """The digest of every text that was shown, by the macro's name."""
         self._commands: dict[str, Command] = {}
-        self._shelf: Shelf | None = None
+        self._shelf: Shelf[Macro] | None = None
         """What the commands were made from; another object as soon as a file is another."""
 
     def _idle(self) -> str | None:
         return "a macro is running" if self.running else None
+
+    def idle(self) -> str | None:
+        """Why macros cannot be changed now; None when they can."""
+        return self._idle()
 
     def _busy(self) -> str | None:
         return None if self.running else "no macro is running"
@@ -95,7 +99,7 @@ class Macros:
         before = {name: each.spec for name, each in self._commands.items()}
         for each in self._commands.values():
             self._registry.remove(each.name)
-        self._commands = {name: self._command_of(macro) for name, macro in shelf.macros.items()}
+        self._commands = {name: self._command_of(macro) for name, macro in shelf.named.items()}
         for each in self._commands.values():
             self._registry.add(each)
         if before != {name: each.spec for name, each in self._commands.items()}:
@@ -115,22 +119,25 @@ class Macros:
 
     def find(self, name: str) -> Macro:
         """Return the macro of that name. Raises MacroError when there is none, or nobody has looked at it yet."""
-        macro = self._library.look().macros.get(name)
-        if macro is None:
-            raise MacroError(f"There is no macro {name!r}.", "`sophia macro list` lists them.")
+        macro = self._named(name)
         if not self._library.is_trusted(macro):
             hint = f"Read it, then trust it: /macro.show {name}, /macro.trust {name}."
             raise MacroError(f"{name!r} comes with this folder, and nobody has looked at it yet.", hint)
         return macro
 
+    def _named(self, name: str) -> Macro:
+        macro = self._library.look().named.get(name)
+        if macro is None:
+            raise MacroError(f"There is no macro {name!r}.", "`sophia macro list` lists them.")
+        return macro
+
     async def _run(self, name: str, values: Mapping[str, str], *, dry: bool = False) -> MacroResult:
         if self.running is not None:
             raise MacroError("A macro is running.", "Stop it first: /macro.stop.")
-        macro = await asyncio.to_thread(self.find, name)
-        run = self._new_run(dry=dry)
-        self.running = asyncio.current_task()
+        self.running = asyncio.current_task()  # before the first wait, so that a second one cannot slip in
         try:
-            result = await run.of(macro, values)
+            macro = await asyncio.to_thread(self.find, name)
+            result = await self._new_run(dry=dry).of(macro, values)
         finally:
             self.running = None
         if result.ending == "failed":
@@ -151,7 +158,7 @@ class Macros:
             "date": now.strftime("%Y-%m-%d"),
             "time": now.strftime("%H:%M"),
             "folder": str(Path.cwd()),
-            "git_branch": await asyncio.to_thread(_branch, Path.cwd()),
+            "git_branch": await asyncio.to_thread(branch_of, Path.cwd()),
             "selection": self.selection(),
             "answer": answer,
             "session": session,
@@ -191,20 +198,17 @@ class Macros:
         """List the macros: what they are for, and what they ask."""
         await self.refresh()
         shelf = self._library.look()
-        return [self._info(shelf.macros[name]) for name in sorted(shelf.macros)]
+        return [self._info(shelf.named[name]) for name in sorted(shelf.named)]
 
     def _info(self, macro: Macro) -> MacroInfo:
-        where = "folder" if macro.project else "yours" if macro.path and macro.path.parent == self._library.own else ""
         asks = tuple(_asks(each) for each in macro.parameters)
         trusted = self._library.is_trusted(macro)
-        return MacroInfo(macro.name, macro.help, asks, len(macro.steps), where or "shipped", trusted)
+        return MacroInfo(macro.name, macro.help, asks, len(macro.steps), self._library.where(macro), trusted)
 
     @command("macro.show")
     async def show(self, name: str) -> str:
         """Show the text of a macro."""
-        macro = self._library.look().macros.get(name)
-        if macro is None:
-            raise MacroError(f"There is no macro {name!r}.", "`sophia macro list` lists them.")
+        macro = self._named(name)
         self._looked_at[name] = macro.digest
         return macro.source
 
@@ -236,7 +240,7 @@ class Macros:
 
     async def text_of(self, name: str) -> tuple[str, str]:
         """Return the text of a macro and where it lies (its path); both are empty when there is none."""
-        macro = (await asyncio.to_thread(self._library.look)).macros.get(name)
+        macro = (await asyncio.to_thread(self._library.look)).named.get(name)
         if macro is None or macro.path is None:
             return "", ""
         return macro.source, str(macro.path)
@@ -258,9 +262,7 @@ class Macros:
     @command("macro.trust", enabled=_idle, audited=True)
     async def trust(self, name: str) -> str:
         """Let a macro of this folder run from now on, as long as its text stays the same."""
-        macro = self._library.look().macros.get(name)
-        if macro is None:
-            raise MacroError(f"There is no macro {name!r}.", "`sophia macro list` lists them.")
+        macro = self._named(name)
         if self._looked_at.get(name, macro.digest) != macro.digest:
             raise MacroError(f"{name!r} was changed after you looked at it.", f"Read it again: /macro.show {name}.")
         await asyncio.to_thread(self._library.trust, macro.digest)
@@ -346,17 +348,3 @@ def _asks(each: Parameter) -> str:
 
 def _said(result: MacroResult) -> str:
     return result.text or f"{result.macro} is done."
-
-
-def _branch(folder: Path) -> str:
-    """The branch of the work tree that `folder` lies in, without running git."""
-    for each in (folder, *folder.parents):
-        head = each / HEAD
-        with suppress(OSError):
-            if head.is_file():
-                with head.open("rb") as file:
-                    text, *_ = file.read(LONGEST_HEAD).decode("utf-8", "replace").splitlines() or [""]
-                name = text.strip().removeprefix("ref: refs/heads/") if text.startswith("ref: ") else text[:12]
-                # No branch of git's is called like an option, but a folder from elsewhere may say so.
-                return name if name.isprintable() and not name.startswith("-") else ""
-    return ""

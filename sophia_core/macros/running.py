@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from backend_client.errors import BackendError
 from local_store.errors import StoreError
+from sophia_core.chat.comparing import Compared
 from sophia_core.cmdline import BadLine
 from sophia_core.commands import CommandError, NeedsConfirmation, Registry, bind_words
 from sophia_core.events import Bus, MacroFinished, MacroStarted, MacroStepped, ProgramRan, TurnFinished
@@ -20,7 +22,7 @@ from sophia_core.macros.language import Macro, Parameter, Step, unfit
 from sophia_core.macros.outcome import Ending, Guard, MacroError, MacroResult
 from sophia_core.macros.shell import Output, ShellError, run_program
 from sophia_core.macros.templates import Template, fill_line
-from sophia_core.present import row_of
+from sophia_core.present import has_words, row_of
 
 DEEPEST: Final = 8
 MOST_TIMES: Final = 1000
@@ -109,20 +111,25 @@ class Run:
 
     async def _steps(self, macro: Macro, state: _State) -> None:
         self._calls.append(macro.name)
-        for number, step in enumerate(macro.steps, 1):
-            if step.when is not None and not self._dry and not step.when.holds(_known(state.values)):
-                continue
-            self._around.bus.publish(MacroStepped(self._id, macro.name, number, len(macro.steps), _what(step)))
-            try:
-                await self._step(macro, number, step, state)
-            except (CommandError, StoreError, TimeoutError) as error:
-                told = _told(macro, number, error)
-                if step.on_error == "stop":
-                    raise told from None
-                state.values["error"] = str(told)
-                if step.name:
-                    state.values[step.name] = state.results[step.name] = told.output
-        self._calls.pop()
+        try:
+            for number, step in enumerate(macro.steps, 1):
+                if step.when is None or self._dry or step.when.holds(_known(state.values)):
+                    self._around.bus.publish(MacroStepped(self._id, macro.name, number, len(macro.steps), _what(step)))
+                    await self._guarded(macro, number, step, state)
+        finally:
+            self._calls.pop()
+
+    async def _guarded(self, macro: Macro, number: int, step: Step, state: _State) -> None:
+        """One step; with `on_error = "continue"` its error is a value like any other."""
+        try:
+            await self._step(macro, number, step, state)
+        except (CommandError, StoreError, BackendError, OSError) as error:  # a TimeoutError is an OSError
+            told = _told(macro, number, error)
+            if step.on_error == "stop":
+                raise told from None
+            state.values["error"] = str(told)
+            if step.name:
+                state.values[step.name] = state.results[step.name] = told.output
 
     async def _step(self, macro: Macro, number: int, step: Step, state: _State) -> None:
         if step.each is None:
@@ -246,7 +253,6 @@ class Run:
         try:
             await self._steps(called, state)
         except _Stop as stop:
-            self._calls.pop()
             return str(stop)
         return state.last
 
@@ -296,11 +302,15 @@ def _text_of(name: str, result: object) -> str:
         if result.status != "complete":
             raise MacroError(f"{name}: {result.error or f'the answer is {result.status}'}.", result.hint or "")
         return result.text
+    if isinstance(result, Compared):
+        for each in (result.left, result.right):
+            _text_of(name, each)
     if result is None:
         return ""
     if isinstance(result, list | tuple):
         return "\n".join("\t".join(row_of(each)) for each in result)
-    return "\t".join(row_of(result)) if dataclasses.is_dataclass(result) else str(result)
+    fields = dataclasses.is_dataclass(result) and not has_words(result)
+    return "\t".join(row_of(result)) if fields else str(result)
 
 
 def _checked(program: str, output: Output) -> str:

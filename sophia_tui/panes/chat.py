@@ -21,12 +21,14 @@ from sophia_core.events import (
     ReasoningDelta,
     SessionChanged,
     TextDelta,
+    ToolCalled,
     TourEnded,
     TourStepped,
     TurnFinished,
     TurnStarted,
 )
 from sophia_core.sanitize import one_line, sanitize
+from sophia_tui.faces import marked, speaking
 from sophia_tui.footers import asides_of, entry_of, footer_of_turn
 from sophia_tui.listing import listing
 from sophia_tui.screens.welcome import Welcome
@@ -131,6 +133,8 @@ class ChatPane(Horizontal):
                 self.turns.text(event)
             case ReasoningDelta():
                 self.turns.reasoning(event)
+            case ToolCalled():
+                self.turns.called(event)
             case TurnStarted():
                 self._turn_started(event)
             case TurnFinished():
@@ -171,6 +175,10 @@ class ChatPane(Horizontal):
         self.transcript.follow()
         self._show_welcome()
 
+    def lead_in(self, shown: list[tuple[Message, tuple[int, int] | None]]) -> None:
+        """Adds what was said before everything that is shown; the reader is not moved."""
+        self.transcript.prepend(self._entries(shown))
+
     def exchange(self, shown: list[tuple[Message, tuple[int, int] | None]]) -> None:
         """Shows another branch of the same session, without moving what is being read and is in both."""
         self.transcript.exchange(self._entries(shown))
@@ -179,7 +187,7 @@ class ChatPane(Horizontal):
     def add(self, messages: Sequence[Message]) -> None:
         """Adds what another process said at the end; the reader is not moved, only told."""
         for message in messages:
-            entry = entry_of(message, None, sanitize(message.text), sanitize(message.reasoning))
+            entry = self._entry(message, None, sanitize(message.text), sanitize(message.reasoning))
             if entry.status == "streaming":
                 self.transcript.begin(entry)
             else:
@@ -187,13 +195,14 @@ class ChatPane(Horizontal):
         self._show_welcome()
 
     def _entries(self, shown: list[tuple[Message, tuple[int, int] | None]]) -> list[Entry]:
-        live, last = self.turns.live, self.turns.last
+        last = self.turns.last
         entries = []
         for message, branch in shown:
-            if live and message.id == live.started.answer_id and not live.quiet:
+            live = self.turns.of(message.id)
+            if live and not live.quiet:
                 entries.append(live.entry(branch))
                 continue
-            entry = entry_of(message, branch, sanitize(message.text), sanitize(message.reasoning))
+            entry = self._entry(message, branch, sanitize(message.text), sanitize(message.reasoning))
             if message.id == self.sent_from:
                 entry = replace(entry, above=TRIMMED)
             if last and message.id == last.answer_id and message.status == "streaming":
@@ -201,7 +210,11 @@ class ChatPane(Horizontal):
                     entry, text=sanitize(last.text), status=last.status, footer=footer_of_turn(last, last.status)
                 )
             entries.append(entry)
-        return entries
+        return marked(entries)
+
+    def _entry(self, message: Message, branch: tuple[int, int] | None, text: str, reasoning: str) -> Entry:
+        entry = entry_of(message, branch, text, reasoning)
+        return speaking(entry, self.turns.faces(message.persona)) if message.role == "assistant" else entry
 
     def restate(self, shown: list[tuple[Message, tuple[int, int] | None]]) -> None:
         """Corrects how the answers shown stand, each in its place; nothing is moved to another part of the text."""
@@ -212,7 +225,7 @@ class ChatPane(Horizontal):
                 self.transcript.put_asides(message.id, asides_of(message.parts))
             if before is None or message.role != "assistant" or (live and message.id == live.started.answer_id):
                 continue
-            now = entry_of(message, branch, before.text, before.reasoning)
+            now = self._entry(message, branch, before.text, before.reasoning)
             if now.status != before.status and {now.status, before.status} & {"queued", "dead"}:
                 self.transcript.update(now)
 

@@ -23,12 +23,9 @@ COMING = (
     Coming(
         "voice",
         "Persona & voice",
+        ("Answers read aloud sentence by sentence; push-to-talk into the prompt; both over SSH.",),
         (
-            "Personas with their own prompt, model and voice, switched in the middle of a session.",
-            "Answers read aloud sentence by sentence; push-to-talk into the prompt; both over SSH.",
-        ),
-        (
-            "One system prompt for every conversation: `chat.system_prompt` in the config.",
+            "Personas with their own prompt, model and colour: `/personas` chooses one, mid-session too.",
             "`sophia doctor` says what sound this machine can make.",
         ),
     ),

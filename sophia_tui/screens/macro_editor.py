@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -12,24 +12,47 @@ from textual.containers import VerticalScroll
 from textual.timer import Timer
 from textual.widgets import Button, TextArea
 
+from sophia_core.config_file import Problem
 from sophia_core.macros.language import parse_macro
 from sophia_tui.screens.dialog import Choice, Choices, Dialog, Line
 
 CHECK_DELAY = 0.2
 MOST_SHOWN = 20
-TEMPLATE = """help = "What it is for."
+TEMPLATE = """\
+help = "What it is for, in one line."
+# key = "ctrl+x m"
 
-# [parameters.topic]
-# ask = "About what?"
+# What it asks before it begins: type is text, number, yes, choice, file, folder, session, model or theme.
+[parameters.length]
+ask = "How long should it be?"
+choices = ["two sentences", "a page"]
+default = "two sentences"
+
+# Steps run one after the other. {name} stands for a parameter, for the result of a step with that name, or for
+# {selection}, {answer}, {date}, {folder}, {git_branch} and others; {{ and }} for the braces themselves.
+[[steps]]
+ask = "Explain this in {length}: {selection}"
+name = "said"
+when = "selection is not empty"
 
 [[steps]]
-ask = "Explain {selection} in two sentences."
+say = "Explained in {length}."
+
+# More of what a step can do:
+# run = "copy.message"                            a command line, as after the slash
+# shell = ["git", "diff", "--stat"]               a program; you are asked before it runs
+# read = "notes.md"                               the text of a file
+# save = "out.md", with text = "{said}"           writes a file
+# macro = "review"                                runs another macro
+# each = "{files}"                                once for each line, which is {item}
 """
 
 
 class MacroEditor(Dialog[str]):
     """The path of the saved macro, None when the person left. `save` writes the text and raises ValueError's kin."""
 
+    KIND: ClassVar = "Macro"
+    TEMPLATE: ClassVar = TEMPLATE
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+o,ctrl+s", "save", show=False, priority=True)]
     DEFAULT_CSS = """
     MacroEditor {
@@ -45,13 +68,13 @@ class MacroEditor(Dialog[str]):
 
     def __init__(self, name: str, text: str, where: str, save: Callable[[str], Awaitable[str]]) -> None:
         super().__init__()
-        self._macro, self._before, self._where, self._save = name, text or TEMPLATE, where, save
+        self._macro, self._before, self._where, self._save = name, text or self.TEMPLATE, where, save
         self._new = not text
         self._checking: Timer | None = None
         self._sure = False
 
     def compose_box(self) -> ComposeResult:
-        yield Line(f"Macro {self._macro}", classes="title")
+        yield Line(f"{self.KIND} {self._macro}", classes="title")
         yield Line(self._where, classes="note")
         yield TextArea(self._before, soft_wrap=False, show_line_numbers=True, tab_behavior="focus", id="source")
         with VerticalScroll(id="problems", can_focus=False):
@@ -81,9 +104,13 @@ class MacroEditor(Dialog[str]):
             self._checking.stop()
         self._checking = self.set_timer(CHECK_DELAY, self.check)
 
+    def problems(self) -> Sequence[Problem]:
+        """What is wrong with the text as it stands."""
+        return parse_macro(self._macro, self.source.encode("utf-8", "replace"))[1]
+
     def check(self) -> bool:
         """Says what is wrong, and whether nothing is."""
-        _, problems = parse_macro(self._macro, self.source.encode("utf-8", "replace"))
+        problems = self.problems()
         lines = [str(each).removeprefix(f"{self._macro}: ") for each in problems[:MOST_SHOWN]]
         self.query_one("#problems").set_class(not lines, "-sound")
         self.query_one("#wrong", Line).say("\n".join(lines) or "Nothing is wrong with it.")

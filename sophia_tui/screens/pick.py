@@ -9,12 +9,15 @@ from typing import Generic, TypeVar
 from textual.app import ComposeResult
 from textual.content import Content
 
+from sophia_core.present import cells
 from sophia_core.sanitize import one_line
 from sophia_tui.screens.dialog import Line
 from sophia_tui.screens.finder import SHOWN, Finder, fit
 from sophia_tui.screens.fuzzy import best
 
 Value = TypeVar("Value")
+WIDEST_LABEL = 40
+"""Cells of a label after which its detail does not wait for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Pick(Finder[Value]):
         self._labels = [one_line(item.label) for item in self.items]
         self._details = [one_line(item.detail) for item in self.items]
         self._texts = [f"{label} {detail}" for label, detail in zip(self._labels, self._details, strict=True)]
-        self._column = min(40, max(map(len, self._labels), default=0)) + 2
+        self._column = min(WIDEST_LABEL, max(map(cells, self._labels), default=0))
         self._start = next((at for at, item in enumerate(self.items) if item.label == current), 0)
         self._found: list[int] = []
 
@@ -78,8 +81,9 @@ class Pick(Finder[Value]):
 
     def row(self, index: int, width: int) -> Content:
         item = self._found[index]
-        label = self._labels[item].ljust(self._column) if self._details[item] else self._labels[item]
-        return fit(Content.assemble(label, (self._details[item], "dim")), width)
+        label, detail = self._labels[item], self._details[item]
+        gap = " " * (max(0, self._column - cells(label)) + 2) if detail else ""
+        return fit(Content.assemble(label, gap, (detail, "dim")), width)
 
     def rest(self, index: int | None) -> None:
         if index is not None and self._on_highlight is not None:

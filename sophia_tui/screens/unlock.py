@@ -26,6 +26,21 @@ class Unlock(Dialog[Unlocked]):
         self._ways: dict[bool, Try] = {False: try_passphrase, True: try_recovery}
         self._with_recovery = False
         self._attempt: Worker[str | None] | None = None
+        self._over = False
+
+    def close(self) -> None:
+        """The store was opened some other way: there is nothing to ask any more; a dialog above is left in peace."""
+        self._over = True
+        self._leave_when_seen()
+
+    def on_screen_resume(self) -> None:
+        """What is over goes as soon as it would be seen."""
+        self._leave_when_seen()
+
+    def _leave_when_seen(self) -> None:
+        if self._over and self.is_active and not self.working:  # an attempt of its own leaves by itself
+            self._over = False
+            self._leave("unlocked")
 
     def compose_box(self) -> ComposeResult:
         yield Line("The store is locked", classes="title")

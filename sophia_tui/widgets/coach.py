@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from textual.content import Content
 from textual.widgets import Static
 
 from sophia_core.sanitize import one_line
+from sophia_tui.toasts import lift
+
+if TYPE_CHECKING:
+    from sophia_tui.app import SophiaApp
 
 
 class Coach(Static):
@@ -20,6 +26,12 @@ class Coach(Static):
         head = (f"Tour: {lesson} {number} of {steps}  ", "bold")
         self.update(Content.assemble(head, one_line(text, 300), ("  /help.skip  /help.end", "dim")))
         self.display = True
+
+    def on_show(self) -> None:
+        """Words that lie in the corner already move out of the way."""
+        lift(cast("SophiaApp", self.app))
+
+    on_hide = on_resize = on_show
 
     def rest(self) -> None:
         """There is nothing to do any more."""

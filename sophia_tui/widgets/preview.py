@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +54,7 @@ class Preview(Widget, can_focus=False):
         """Looks at this file in a moment; None shows nothing."""
         if self._timer is not None:
             self._timer.stop()
+        self.workers.cancel_group(self, "preview")  # what is being looked at would else appear beside another file
         self._say([])
         if path is not None:
             self._timer = self.set_timer(
@@ -112,11 +114,9 @@ class Preview(Widget, can_focus=False):
 
     def _wrapped(self) -> list[str]:
         """Sentences are wrapped; the lines of a file are cut."""
-        import textwrap
-
         width = max(8, self.size.width)
-        if len(self._lines) > 2 and self._picture is None and self._lines[2:3] == [""]:
-            return [*self._lines[:2], *self._lines[2:]]
+        if len(self._lines) > 2 and self._picture is None and not self._lines[2]:
+            return self._lines
         return [row for line in self._lines for row in (textwrap.wrap(line, width) or [""])]
 
 

@@ -11,14 +11,18 @@ from textual import events
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
+from textual.style import Style as VisualStyle
 from textual.widget import Widget
 
+from sophia_core.present import dollars
 from sophia_core.sanitize import one_line
+from sophia_tui.tints import tinted
 from sophia_tui.transcript.wrap import fit
 
 Part = Literal[
     "level",
     "mode",
+    "persona",
     "model",
     "recording",
     "macro",
@@ -30,28 +34,32 @@ Part = Literal[
     "unseen",
     "store",
     "weak",
+    "link",
     "reason",
     "hint",
 ]
 
+Forms = dict[Part, tuple[str, str]]
+"""The short and the long form of parts."""
 SYMBOLS = ("●", "◕", "◑", "◐", "○")
 ASCII_SYMBOLS = ("*", "+", "$", "~", "!")
 GAP = "  "
 ORDER: tuple[Part, ...] = (
-    "level", "mode", "model", "recording", "macro", "progress", "speed", "tokens", "context", "cost",
-    "unseen", "store", "weak", "reason", "hint",
+    "level", "mode", "persona", "model", "recording", "macro", "progress", "speed", "tokens", "context", "cost",
+    "unseen", "store", "weak", "link", "reason", "hint",
 )  # fmt: skip
 """From left to right."""
 URGENT: tuple[Part, ...] = ("mode", "recording", "macro", "progress", "store", "unseen")
 """What may cut the model's name short."""
-FIGURES: tuple[Part, ...] = ("speed", "tokens", "context", "cost", "weak")
+FIGURES: tuple[Part, ...] = ("speed", "tokens", "context", "cost", "weak", "link")
 """What is said next, as far as there is room."""
-GROW: tuple[Part, ...] = ("model", "macro", "progress", "level", *FIGURES, "store", "unseen")
+GROW: tuple[Part, ...] = ("model", "persona", "macro", "progress", "level", *FIGURES, "store", "unseen")
 """What is written out first when there is room."""
 LOOKS: dict[Part, str] = {
     "model": "model",
     "store": "warn",
     "weak": "warn",
+    "link": "warn",
     "unseen": "accent",
     "progress": "accent",
     "macro": "accent",
@@ -63,6 +71,8 @@ MIN_REASON = 16
 """Cells there must be for the reason of a level."""
 SHORT_DOING = 14
 """Cells of what is being done, where there is little room."""
+SHORT_PERSONA = 12
+"""Cells of the persona's name, where there is little room."""
 SHORT_MODEL = 12
 """Cells of the model's name that are kept for the urgent parts to fit beside it."""
 
@@ -73,6 +83,9 @@ class StatusValues:
 
     provider: str = ""
     model: str = ""
+    persona: str = ""
+    """Who answers; empty: nobody in particular."""
+    persona_colour: str = ""
     tokens_per_s: float | None = None
     tokens_in: int = 0
     tokens_out: int = 0
@@ -92,6 +105,8 @@ class StatusValues:
     """What is unusual about the store, e.g. `locked`; None: all is well."""
     weak_key: bool = False
     """Only this device's own key file guards the store."""
+    slow_link: str = ""
+    """The round trip to a terminal that is far away; empty: it is near."""
     busy: bool = False
     """A question is being asked or an answer written."""
     doing: str = ""
@@ -151,6 +166,8 @@ def arrange(values: StatusValues, width: int, *, ascii_only: bool = False) -> tu
         room.say("model", forms["model"][0], SHORT_MODEL)
     for part in (each for each in URGENT if each in forms):
         room.say(part, forms[part][0])
+    if "persona" in forms:
+        room.say("persona", forms["persona"][0])
     if "model" in room.said:
         room.say("model", forms["model"][0], width)
     if "reason" in forms and values.level > values.usual_level:
@@ -165,7 +182,7 @@ def arrange(values: StatusValues, width: int, *, ascii_only: bool = False) -> tu
     return (*(_piece(part, room.said[part], values) for part in ORDER if part in room.said), *hints)
 
 
-def _explain(forms: dict[Part, tuple[str, str]], room: _Room, *, answered: bool) -> None:
+def _explain(forms: Forms, room: _Room, *, answered: bool) -> None:
     """Says what is worse than usual, who answers in spite of it, and why it is so, as far as there is room."""
     room.say("level", forms["level"][1])
     if "model" in room.said and answered:
@@ -191,15 +208,30 @@ def _level(values: StatusValues) -> int:
     return min(max(0, values.level), 4)
 
 
-def _forms(values: StatusValues, ascii_only: bool) -> dict[Part, tuple[str, str]]:
+def _forms(values: StatusValues, ascii_only: bool) -> Forms:
     """The short and the long form of each part there is."""
-    level = _level(values)
+    who, doing = _who(values, ascii_only), _doing(values, ascii_only)
+    return {**who, **doing, **_figures(values, ascii_only), **_unusual(values, ascii_only)}
+
+
+def _who(values: StatusValues, ascii_only: bool) -> Forms:
+    """How good the service is, and who gives it."""
+    level, dot = _level(values), " - " if ascii_only else " · "
     sign = f"{(ASCII_SYMBOLS if ascii_only else SYMBOLS)[level]} L{level}"
-    forms: dict[Part, tuple[str, str]] = {"level": (sign, f"{sign} {one_line(values.level_text)}".rstrip())}
-    dot = " - " if ascii_only else " · "
+    forms: Forms = {"level": (sign, f"{sign} {one_line(values.level_text)}".rstrip())}
     provider, model = one_line(values.provider), one_line(values.model)
+    if values.persona:
+        forms["persona"] = (fit(values.persona, SHORT_PERSONA, "." if ascii_only else "…"), values.persona)
     if provider or model:
         forms["model"] = (model.rpartition("/")[2] or provider, dot.join(filter(None, (provider, model))))
+    if values.level_reason and level > 0:
+        forms["reason"] = (one_line(values.level_reason),) * 2
+    return forms
+
+
+def _doing(values: StatusValues, ascii_only: bool) -> Forms:
+    """What goes on."""
+    forms: Forms = {}
     if values.embedded_progress is not None:
         stage, fraction = values.embedded_progress
         percent = "" if fraction is None else f"{min(max(fraction, 0.0), 1.0):.0%}"
@@ -216,6 +248,12 @@ def _forms(values: StatusValues, ascii_only: bool) -> dict[Part, tuple[str, str]
         forms["recording"] = (f"{'(*)' if ascii_only else '●'} rec {values.recording}",) * 2
     if values.mode:
         forms["mode"] = (values.mode,) * 2
+    return forms
+
+
+def _figures(values: StatusValues, ascii_only: bool) -> Forms:
+    """How fast it is, and what it takes."""
+    forms: Forms = {}
     if values.tokens_per_s is not None:
         speed = f"{values.tokens_per_s:.0f}" if values.tokens_per_s >= 100 else f"{values.tokens_per_s:.1f}"
         forms["speed"] = (f"{speed} t/s", f"{speed} tok/s")
@@ -227,7 +265,13 @@ def _forms(values: StatusValues, ascii_only: bool) -> dict[Part, tuple[str, str]
         share = f"{min(9.99, values.context / values.window):.0%}"
         forms["context"] = (f"ctx {share}", f"ctx {share} of {_count(values.window)}")
     if values.cost_usd is not None:
-        forms["cost"] = (_money(values.cost_usd),) * 2
+        forms["cost"] = (dollars(values.cost_usd),) * 2
+    return forms
+
+
+def _unusual(values: StatusValues, ascii_only: bool) -> Forms:
+    """What a person may want to do something about."""
+    forms: Forms = {}
     if not values.following and values.unseen > 0:
         arrow = "v" if ascii_only else "↓"
         forms["unseen"] = (f"{arrow} {_count(values.unseen)}", f"{arrow} {_count(values.unseen)} new")
@@ -235,9 +279,8 @@ def _forms(values: StatusValues, ascii_only: bool) -> dict[Part, tuple[str, str]
         forms["store"] = (f"! {one_line(values.store_state, 16)}",) * 2
     if values.weak_key:
         forms["weak"] = ("! key", "! weak key")
-    if values.level_reason and level > 0:
-        reason = one_line(values.level_reason)
-        forms["reason"] = (reason, reason)
+    if values.slow_link:
+        forms["link"] = (one_line(values.slow_link, 12), f"link {one_line(values.slow_link, 12)}")
     return forms
 
 
@@ -246,10 +289,6 @@ def _count(number: int) -> str:
         if number >= limit:
             return f"{number / limit:.1f}{unit}" if number < limit * 100 else f"{number // limit}{unit}"
     return str(number)
-
-
-def _money(dollars: float) -> str:
-    return f"${dollars:.2f}" if dollars >= 0.1 or dollars == 0 else f"${dollars:.4f}"
 
 
 class StatusBar(Widget):
@@ -336,6 +375,10 @@ class StatusBar(Widget):
         return content
 
     def _inked(self, piece: Piece) -> Content:
+        if piece.part == "persona":
+            style, ground = self.get_component_rich_style("status--model"), self.background_colors[1]
+            own = tinted(self.values.persona_colour, style, ground) if self.values.persona_colour else style
+            return Content.assemble((piece.text, VisualStyle.from_rich_style(own)))
         if piece.part == "hint":
             key, _, label = piece.text.partition(" ")
             return Content.assemble(

@@ -26,6 +26,24 @@ async def test_a_turn_is_stored_before_it_is_streamed(store: Store) -> None:
     assert (await store.sessions.get(session.id)).message_count == 2
 
 
+async def test_two_answers_begin_with_their_question_or_below_it(store: Store) -> None:
+    session = await store.sessions.create()
+    turn = await store.turns.begin(session.id, None, "hi", request_id="one", beside="two")
+    assert turn.beside is not None
+    assert (turn.answer.request_id, turn.beside.request_id) == ("one", "two")
+    assert (turn.beside.parent_id, turn.beside.status) == (turn.question.id, "streaming")
+    assert [each.id for each in await store.messages.path(session.id)] == [turn.question.id, turn.answer.id]
+    again = await store.turns.begin_two_answers(session.id, turn.question.id, request_ids=("three", "four"))
+    assert again.beside is not None
+    assert again.question == turn.question
+    assert (await store.sessions.get(session.id)).message_count == 5
+    siblings = [each.request_id for each in await store.messages.siblings(again.beside.id)]
+    assert siblings == ["one", "two", "three", "four"]
+    with pytest.raises(NotFound):
+        await store.turns.begin_two_answers(session.id, "nothing", request_ids=("5", "6"))
+    assert (await store.sessions.get(session.id)).message_count == 5
+
+
 async def test_finish_stores_everything_about_an_answer(store: Store) -> None:
     session = await store.sessions.create()
     turn = await store.turns.begin(session.id, None, "hi", request_id="r")

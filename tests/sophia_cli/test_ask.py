@@ -231,6 +231,12 @@ async def test_run_streams_an_answer_and_prints_results(loaded: Loaded, pipe: Pi
     assert "hi there" in row
 
 
+async def test_run_prints_two_answers_one_after_the_other(loaded: Loaded, pipe: Piped) -> None:
+    two = ScriptedTransport(chat("from ", "one"), chat("from ", "two"))
+    assert await run(loaded, pipe, "chat.compare one@auto two@auto hi", transport=two) == 0
+    assert pipe.out == "## one@auto\n\nfrom one\n\n## two@auto\n\nfrom two\n"
+
+
 async def test_run_as_json_is_one_line_a_result(loaded: Loaded, pipe: Piped) -> None:
     transport = ScriptedTransport(chat("Hello"))
     await run(loaded, pipe, "--json", "chat.send hi", "session.list", "session.new", transport=transport)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from sophia_cli.linear import Input, Teller
 from sophia_core.events import EmbeddedProgressed, Event, SessionChanged, TextDelta, TourStepped, TurnFinished
 from tests.contract_server import ContractServer
-from tests.sophia_cli.harness import Program
+from tests.sophia_cli.harness import PATIENCE_S, Program, ended
 
 
 @pytest.fixture
@@ -103,3 +104,62 @@ async def test_a_whole_conversation_in_lines(tmp_path: Path, server: ContractSer
     assert "Nothing was done." in ended.out and ended.out.rstrip().endswith("Goodbye.")
     assert "/tour, /help.tour: Take the guided tour" in ended.out
     assert "one of debug, info, warning, error" in ended.err and "nonsense" in ended.err
+
+
+MACRO = """help = "Look for something."
+[parameters.what]
+ask = "Look for what?"
+[[steps]]
+shell = ["echo", "found {what}"]
+name = "found"
+[[steps]]
+say = "{found}"
+"""
+
+
+def with_macro(home: Path, name: str, text: str) -> Program:
+    (home / "macros").mkdir(parents=True)
+    (home / "macros" / f"{name}.toml").write_text(text)
+    return Program(home)
+
+
+async def test_a_macro_asks_in_lines(tmp_path: Path, server: ContractServer) -> None:
+    program = with_macro(tmp_path, "look", MACRO)
+    said = b"/macro.run look\nneedle\nyes\n/look pin\n\n/quit\n"
+    talk = await program.run("--linear", said=said, SOPHIA_BASE_URL=server.base_url)
+    assert talk.code == 0, talk.err
+    assert "Look for what?: " in talk.out and "The macro look wants to run:\n'echo'\n  'found needle'" in talk.out
+    assert "Macro look finished. found needle" in talk.out
+    assert talk.out.count("Macro look failed.") == 1 and talk.err.count("was not allowed to run") == 1
+
+
+async def test_a_server_that_is_gone_is_told_once_and_ends_nothing(tmp_path: Path) -> None:
+    said = b"hello\n/model.list\n/copy.file\n/quit\n"
+    talk = await Program(tmp_path).run("--linear", said=said, SOPHIA_BASE_URL="http://127.0.0.1:9/v1")
+    assert talk.code == 0 and talk.out.rstrip().endswith("Goodbye."), talk.err
+    assert "nothing answers" in talk.err and talk.out.count("Service level 4") == 1
+
+
+async def test_ctrl_c_stops_a_macro_and_then_leaves(tmp_path: Path, server: ContractServer) -> None:
+    program = with_macro(tmp_path, "rest", 'help = "Wait."\n[[steps]]\nshell = ["sleep", "600"]\n')
+    process = await program.start("--linear", stdin=asyncio.subprocess.PIPE, SOPHIA_BASE_URL=server.base_url)
+    assert process.stdin is not None and process.stdout is not None
+    out = ""
+
+    async def until(text: str) -> None:
+        nonlocal out
+        async with asyncio.timeout(PATIENCE_S):
+            while text not in out:
+                more = await process.stdout.read(4096)  # type: ignore[union-attr]
+                assert more, out
+                out += more.decode()
+        out = out.partition(text)[2]
+
+    process.stdin.write(b"/rest\n")
+    await until("Enter for no: ")
+    process.send_signal(signal.SIGINT)
+    await until("Stopped.")
+    await until("You: ")
+    process.send_signal(signal.SIGINT)
+    await until("Goodbye.")
+    assert (await ended(process)).code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from local_store import Store, StoreFull, StorePaths
 from local_store.analytics import DayCount
 from sophia_core.analytics import Analytics
 from sophia_core.chat.cache import Cache
+from sophia_core.chat.manner import Manner
 from sophia_core.commands import NeedsConfirmation, Registry, command
-from sophia_core.events import Bus, Event, Notice, SettingChanged, StoreStateChanged, TurnFinished
+from sophia_core.events import Bus, Event, Notice, SettingChanged, StoreStateChanged, TurnFinished, TurnStarted
 from sophia_core.setting_history import HIDDEN, SettingChanges
 from sophia_core.vault import Vault
 from tests.sophia_core.conftest import OpenDesk
@@ -97,6 +99,26 @@ async def test_nothing_is_counted_unless_asked_for(room: Room) -> None:
     room.turn()
     assert "[analytics]" in str(await room.registry.run("analytics.show"))
     assert await room.store.analytics.counts() == []
+    room.bus.publish(SettingChanged("analytics.enabled", "false", "true", "settings.set"))
+    room.bus.publish(TurnStarted("s", "q", "a", "r", "a needle", persona="reviewer"))
+    room.bus.publish(TurnStarted("s", "q", "a", "r", "a needle"))
+    room.bus.publish(SettingChanged("analytics.enabled", "true", "false", "settings.set"))
+    room.turn()
+    await room.analytics.written()
+    assert amounts(await room.store.analytics.counts()) == {"persona reviewer": 1}
+
+
+async def test_forgetting_takes_what_waits_along(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> None:
+        raise StoreFull("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(room.store.analytics, "add", full)
+        room.turn()
+        await room.registry.run("analytics.clear", confirmed=True)
+    room.turn()
+    await room.analytics.written()
+    assert amounts(await room.store.analytics.counts())["turns"] == 1
 
 
 async def test_counts_wait_for_a_store_that_takes_them(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,10 +177,16 @@ async def test_a_side_file_that_was_made_anew_is_told(room: Room) -> None:
 
 async def test_who_answers_is_kept_with_the_answer(desk: OpenDesk) -> None:
     made = await desk(said("one"), said("two"))
-    made.current.persona = "poet"
+    usual = made.chat.manner
+
+    async def named(persona: str | None) -> Manner:
+        return replace(await usual(persona), persona=persona)
+
+    made.chat.manner = named
+    made.current.persona = "writer"
     turn = await made.turn("chat.send hi")
     answer = await made.store.messages.get(turn.answer_id)
-    assert answer.persona == "poet" and (await made.store.sessions.get(turn.session_id)).persona == "poet"
+    assert answer.persona == "writer" and (await made.store.sessions.get(turn.session_id)).persona == "writer"
     made.current.persona = None
     again = await made.turn("chat.regenerate")
     assert (await made.store.messages.get(again.answer_id)).persona is None

@@ -86,16 +86,16 @@ def editor(tmp_path: Path, body: str) -> list[str]:
     return [str(path)]
 
 
-def test_what_the_editor_wrote_comes_back_and_nothing_stays_on_the_disk(tmp_path: Path) -> None:
+async def test_what_the_editor_wrote_comes_back_and_nothing_stays_on_the_disk(tmp_path: Path) -> None:
     line = editor(tmp_path, 'cp "$1" "$1~"; printf "%s more" "$(cat "$1")" > "$1"')
-    assert edit("text", tmp_path / "run", line) == "text more"
+    assert await edit("text", tmp_path / "run", line) == "text more"
     assert list((tmp_path / "run").iterdir()) == []
 
 
 @pytest.mark.parametrize("body", ["exit 3", 'rm "$1"', 'rm "$1"; ln -s /etc/passwd "$1"', 'rm "$1"; mkfifo "$1"'])
-def test_what_an_editor_spoils_is_said(tmp_path: Path, body: str) -> None:
+async def test_what_an_editor_spoils_is_said(tmp_path: Path, body: str) -> None:
     with pytest.raises(CommandError) as refused:
-        edit("text", tmp_path / "run", editor(tmp_path, body))
+        await edit("text", tmp_path / "run", editor(tmp_path, body))
     assert refused.value.hint == "What was there before stays."
 
 

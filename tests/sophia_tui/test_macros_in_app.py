@@ -162,8 +162,8 @@ async def test_the_palette_asks_for_what_is_missing_and_remembers(open_app: Open
         assert app.runtime.current.session_id is not None
         opened = await app.runtime.sessions.shown(app.runtime.current.session_id)
         assert opened[0][0].text == "about rivers"
-    async with open_app() as (app, _):
-        assert app.dispatcher.recent[:2] == ["session.open", "session.new"]
+    async with open_app() as (app, pilot):
+        await until(pilot, lambda: app.dispatcher.recent[:2] == ["session.open", "session.new"])
 
 
 async def test_arguments_are_completed_in_the_line(

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,55 @@ async def test_macros_call_each_other(bench: OpenBench, tmp_path: Path) -> None:
     opened = await ready(bench, tmp_path, inner=inner, outer=outer)
     assert (await run(opened, "outer")).text == "Hello you."
     assert (await run(opened, "outer")).text == "Hello you."
+
+
+async def test_a_called_macro_that_failed_may_be_called_again(bench: OpenBench, tmp_path: Path) -> None:
+    opened = await ready(
+        bench,
+        tmp_path,
+        outer="""
+[[steps]]
+macro = "inner"
+each = ["one"]
+on_error = "continue"
+[[steps]]
+macro = "inner"
+on_error = "continue"
+[[steps]]
+say = "{error}"
+""",
+        inner='[[steps]]\nread = "is not there"\n',
+    )
+    result = await run(opened, "outer")
+    assert result.ending == "finished" and "cannot be read" in result.text and "call itself" not in result.text
+
+
+async def test_what_the_system_refuses_is_an_error_like_any_other(
+    bench: OpenBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = await ready(
+        bench,
+        tmp_path,
+        careful='[[steps]]\nrun = "session.folders"\non_error = "continue"\n[[steps]]\nsay = "{error}"\n',
+    )
+
+    async def refuse() -> None:
+        raise PermissionError(13, "Permission denied", "themes")
+
+    chosen = opened.runtime.registry.get("session.folders")
+    opened.runtime.registry.remove("session.folders")
+    opened.runtime.registry.add(replace(chosen, handler=refuse))
+    result = await run(opened, "careful")
+    assert result.ending == "finished" and "step 1" in result.text and "Permission denied" in result.text
+
+
+async def test_of_two_macros_begun_at_once_one_runs(bench: OpenBench, tmp_path: Path) -> None:
+    opened = await ready(bench, tmp_path, first='[[steps]]\nsay = "one"\n', second='[[steps]]\nsay = "two"\n')
+    macros = opened.runtime.macros
+    ended = await asyncio.gather(macros.run_with("first", {}), macros.run_with("second", {}), return_exceptions=True)
+    assert isinstance(ended[0], MacroResult) and ended[0].text == "one"
+    assert isinstance(ended[1], CommandError) and "is running" in str(ended[1])
+    assert macros.running is None
 
 
 async def test_what_asks_first_asks_in_a_macro_too(bench: OpenBench, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from textual.widgets import Static
 
 from sophia_core.commands import Command, Declaration, Param
@@ -16,7 +17,7 @@ from sophia_tui.screens.finder import SHOWN, Rows
 from sophia_tui.screens.fuzzy import best, match
 from sophia_tui.screens.help import HelpScreen, help_groups
 from sophia_tui.screens.palette_screen import PaletteScreen
-from sophia_tui.screens.pick import Pick, PickItem
+from sophia_tui.screens.pick import WIDEST_LABEL, Pick, PickItem
 
 
 async def nothing() -> None:
@@ -156,6 +157,15 @@ async def test_esc_leaves_a_pick_without_a_value(show: Any) -> None:
     async with show(Pick("Theme", [PickItem(1, "one")])) as shown:
         await shown.press("escape")
         assert shown.results == [None]
+
+
+def test_a_label_of_any_width_stands_apart_from_its_detail() -> None:
+    labels = ["short", "日本語のモデル", "l" * 60]
+    pick = Pick("Model", [PickItem(label, label, "detail") for label in labels])
+    pick._found = [0, 1, 2]
+    rows = [pick.row(index, 90).plain.rstrip() for index in range(3)]
+    assert all(row.endswith("  detail") for row in rows)
+    assert rows[0].index("detail") == WIDEST_LABEL + 2 == cell_len(rows[1].removesuffix("detail"))
 
 
 async def test_a_long_list_says_that_there_is_more(show: Any) -> None:

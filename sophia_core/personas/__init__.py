@@ -1,0 +1,1 @@
+"""Personas: who answers, and how."""

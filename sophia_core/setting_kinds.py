@@ -1,0 +1,28 @@
+"""What a table of the settings is, and the kinds of values that more than one table has."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are mistakes worth naming."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _http_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("an address starts with http:// or https:// and names a host")
+    if parts.username or parts.password:
+        raise ValueError("an address holds no password; name its variable with api_key_env")
+    return url
+
+
+Address = Annotated[str, AfterValidator(_http_address)]
