@@ -98,7 +98,7 @@ async def speed(count: int, questions: int) -> list[dict[str, object]]:
             flush=True,
         )
         embedder = Embedder()
-        memory = Memory(vault, vault._bus, Current(), MemorySettings(), embedder=embedder)
+        memory = Memory(vault, vault._bus, Current(), MemorySettings(), embedder=embedder, calm_s=0)
         try:
             await embedder.ready()
             pid = embedder.pid or 0
@@ -194,7 +194,7 @@ async def in_other_words(count: int) -> list[dict[str, object]]:
         vault = Vault(paths, Bus(), allow_keyring=False)
         await vault.open()
         store = await vault.get()
-        memory = Memory(vault, vault._bus, Current(), MemorySettings())
+        memory = Memory(vault, vault._bus, Current(), MemorySettings(), calm_s=0)
         session = await store.sessions.create()
         try:
             for text in (*(said for said, _ in SAID), *docstrings(count)):

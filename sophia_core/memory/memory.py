@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 OFF = "Finding by meaning is switched off; words are still found."
 OFF_HINT = "Switch it on in the configuration file: memory.semantic = true"
 IDLE_S = 600.0
-"""After so long without a question or work the process that computes vectors ends; it takes a quarter of a gigabyte."""
+"""After so long without a question the process that computes vectors ends; it takes a quarter of a gigabyte."""
+UNUSED_S = 30.0
+"""After so long without any work it ends where nobody asked anything lately."""
+CALM_S = 180.0
+"""How long nobody must have asked anything before messages are read: whoever is at work owns the processor."""
 RETRY_S = 60.0
 PATIENCE_S = 0.03
 """How long to look for the best fitting words; after that the newest ones must do."""
@@ -60,6 +66,8 @@ class Memory:
         *,
         embedder: Embedder | None = None,
         installed: Callable[[], bool] = is_installed,
+        calm_s: float = CALM_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._vault, self._bus, self._current, self._settings = vault, bus, current, settings
         self._installed = installed
@@ -69,6 +77,9 @@ class Memory:
         self._paces: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] | None = None
+        self._calm_s, self._clock = calm_s, clock
+        self._calm_from = clock() + calm_s
+        self._asked_at = -IDLE_S
         self._working = False
         self._trouble: NoMeaning | None = None
         self._told = False
@@ -117,6 +128,7 @@ class Memory:
                 self._set_pace()
             case TurnFinished(answer_id=answer):
                 self._turns.discard(answer)
+                self._calm_from = self._clock() + self._calm_s
                 self._set_pace()
                 self._woken.set()
             case SessionsChanged() | StoreStateChanged():
@@ -145,7 +157,7 @@ class Memory:
     async def _work(self) -> bool:
         """Looks at everything there is; False when nothing can be done now."""
         store = self._vault.store
-        if store is None or self._turns or self._vault.state == "locked":
+        if store is None or self._turns or self._vault.state == "locked" or self._clock() < self._calm_from:
             return False
         with alone(store.paths.run) as ours:
             if not ours:
@@ -160,18 +172,20 @@ class Memory:
         return False
 
     async def _rest(self) -> None:
-        try:
-            async with asyncio.timeout(RETRY_S):
+        if self._clock() - self._asked_at >= IDLE_S and self._embedder.idle_s >= UNUSED_S:
+            await self._embedder.stop()
+        calm_in = self._calm_from - self._clock()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(RETRY_S, calm_in) if calm_in > 0 else RETRY_S):
                 await self._woken.wait()
-        except TimeoutError:
-            if self._embedder.idle_s > IDLE_S:
-                await self._embedder.stop()
 
     @command("memory.search", slash="recall")
     async def search(
         self, question: Annotated[str, VERBATIM], *, limit: int = 20, session: str | None = None
     ) -> builtins.list[Recalled]:
         """Find what was said by what it means and by its words; `session=` looks in one session only."""
+        self._asked_at = self._calm_from = self._clock()  # who looks for something wants the rest to be found, too
+        self._woken.set()
         from sophia_core.memory.recall import together
 
         store = await self._vault.get()

@@ -12,10 +12,10 @@ import pytest
 
 from local_store import Store, StorePaths
 from sophia_core.commands import CommandError
-from sophia_core.events import Bus, Event, Notice, TurnFinished, TurnStarted
+from sophia_core.events import Bus, Event, Notice, SessionsChanged, TurnFinished, TurnStarted
 from sophia_core.memory.embedder import Embedder, NoMeaning, is_installed
 from sophia_core.memory.indexing import alone
-from sophia_core.memory.memory import Memory
+from sophia_core.memory.memory import CALM_S, Memory
 from sophia_core.memory.stretches import stretches
 from sophia_core.settings import MemorySettings
 from sophia_core.state import Current
@@ -95,7 +95,7 @@ async def test_what_was_said_is_found_by_what_it_means(vault: Vault, memory: Mem
 async def test_the_background_works_gives_way_to_a_turn_and_outlives_its_process(vault: Vault) -> None:
     store, bus = await vault.get(), vault._bus
     embedder = Embedder()
-    memory = Memory(vault, bus, Current(), MemorySettings(index_cpu_percent=100), embedder=embedder)
+    memory = Memory(vault, bus, Current(), MemorySettings(index_cpu_percent=100), embedder=embedder, calm_s=0)
     try:
         memory.start()
         session = await say(store, *next(iter(SAID.items())))
@@ -116,6 +116,26 @@ async def test_the_background_works_gives_way_to_a_turn_and_outlives_its_process
     finally:
         await memory.close()
     assert embedder.pid is None
+
+
+@needs_model
+async def test_nothing_is_read_before_nobody_asked_anything_for_a_while(vault: Vault) -> None:
+    store, bus, now = await vault.get(), vault._bus, [1000.0]
+    embedder = Embedder()
+    memory = Memory(vault, bus, Current(), MemorySettings(), embedder=embedder, clock=lambda: now[0])
+    try:
+        memory.start()
+        session = await say(store, *next(iter(SAID.items())))
+        now[0] += CALM_S - 1
+        bus.publish(TurnFinished(session, "a", "r", "", "complete"))
+        now[0] += CALM_S - 1
+        assert not await memory._work() and embedder.pid is None
+        assert (await memory.status()).state == "waiting"
+        now[0] += 2
+        bus.publish(SessionsChanged())
+        await until_ready(memory)
+    finally:
+        await memory.close()
 
 
 @needs_model
