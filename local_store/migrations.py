@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -45,8 +47,8 @@ def _version(connection: Connection) -> int:
 
 def _apply(connection: Connection, store_id: str, before: Callable[[int], None] | None) -> None:
     engine.load()
-    from sqlite_utils import Database
-
+    with _without_numpy():
+        from sqlite_utils import Database
     with engine.transaction(connection):
         version = _version(connection)
         if version >= SCHEMA:
@@ -58,6 +60,19 @@ def _apply(connection: Connection, store_id: str, before: Callable[[int], None] 
         _migrations(store_id).apply(database)
         connection.execute(f"PRAGMA user_version = {SCHEMA:d}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+
+
+@contextlib.contextmanager
+def _without_numpy() -> Iterator[None]:
+    """Imports inside do not bring numpy along: sqlite-utils takes it where it is, for 25 MB that nobody here uses."""
+    if "numpy" in sys.modules:
+        yield
+        return
+    sys.modules["numpy"] = None  # type: ignore[assignment]  # an import of it fails
+    try:
+        yield
+    finally:
+        del sys.modules["numpy"]
 
 
 def _migrations(store_id: str) -> Migrations:

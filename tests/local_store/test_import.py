@@ -54,3 +54,15 @@ except StoreError as error:
     print(error.message)
 """
     assert "imported before" in python(code)
+
+
+def test_making_a_store_brings_no_numbers_library_along(tmp_path: Path) -> None:
+    code = f"""
+import asyncio, pathlib, sys
+from local_store import StorePaths, open_store
+async def make(home):
+    await (await open_store(StorePaths(home / "store", home / "device"), allow_keyring=False)).close()
+asyncio.run(make(pathlib.Path({str(tmp_path)!r})))
+print("sqlite_utils" in sys.modules, "numpy" in sys.modules)
+"""
+    assert python(code) == "True False"
