@@ -5,6 +5,7 @@ The log is a listener like any other: it turns events into lines, so that no oth
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import dataclasses
 import logging
@@ -12,7 +13,8 @@ import logging.handlers
 import os
 import re
 import secrets
-from collections.abc import Mapping, MutableMapping
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from sophia_core.events import (
     ChangedElsewhere,
     Event,
     FailedOver,
+    LevelMeasured,
     LoginNeeded,
     Notice,
     ReasoningDelta,
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
 REDACTED = "•••"
 _LOOKS_SECRET = re.compile(r"(?i)\b(bearer\s+)\S+|\b(sk|xi|pk|hf|gh[pousr])[-_][A-Za-z0-9_-]{8,}")
-_NEVER_LOGGED = frozenset({"text", "question", "prefix", "arguments", "attached"})
+_NEVER_LOGGED = frozenset({"text", "question", "prefix", "arguments", "attached", "sentence", "partial"})
 correlation: contextvars.ContextVar[str] = contextvars.ContextVar("correlation", default="")
 
 
@@ -105,7 +108,7 @@ class Log:
 
     def __call__(self, event: Event) -> None:
         """Listens to the bus. Deltas are not logged, and nothing a person or a model said is."""
-        if isinstance(event, TextDelta | ReasoningDelta | AnswerGrew | ChangedElsewhere):
+        if isinstance(event, TextDelta | ReasoningDelta | AnswerGrew | ChangedElsewhere | LevelMeasured):
             return
         values = {f.name: getattr(event, f.name) for f in dataclasses.fields(event) if f.name not in _NEVER_LOGGED}
         level = "info"
@@ -126,8 +129,22 @@ class Log:
         self._handler.close()
 
 
+@contextlib.contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Imports inside do not bring this module along."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # an import of it fails
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
 def _structured(handler: logging.Handler, level: int) -> FilteringBoundLogger:
-    import structlog
+    with _without("rich.traceback"):  # structlog's pretty tracebacks: 15 ms and 2 MB for what JSON lines do not have
+        import structlog
 
     sink = logging.Logger("sophia", level)
     sink.addHandler(handler)

@@ -14,6 +14,9 @@ from sophia_tui.speed import Speed
 from sophia_tui.transcript import Entry, Transcript
 from sophia_tui.transcript.entry import Aside
 
+MOST_FOOTERS = 500
+"""Answers whose end is remembered in full; under older ones stands what the store has."""
+
 
 @dataclass(slots=True)
 class LiveTurn:
@@ -78,6 +81,7 @@ class TurnView:
         self.faces: Callable[[str | None], Face] = lambda persona: NOBODY
         self.last: TurnFinished | None = None
         """The turn that ended last: the store may have been read just before its end was written."""
+        self._footers: dict[str, tuple[str, str]] = {}
 
     def started(self, event: TurnStarted, *, shown: bool) -> None:
         """A turn begins; `shown` says whether its session is the one on the screen."""
@@ -148,14 +152,26 @@ class TurnView:
         self.last = event
         dead = event.status == "failed" and event.saved and self.live is not None and self.live.started.delivered
         status = "dead" if dead else event.status
+        footer = footer_of_turn(event, status)
+        self._keep(event.answer_id, status, footer)
         self._transcript.finish(
             event.answer_id,
             text=sanitize(event.text),
             status=status,
-            footer=footer_of_turn(event, status),
+            footer=footer,
             label=live.face.title if (live := self.of(event.answer_id)) else "",
         )
         if self.beside is not None and self.beside.started.answer_id == event.answer_id:
             self.beside = None
         else:
             self.live = None
+
+    def _keep(self, answer_id: str, status: str, footer: str) -> None:
+        self._footers[answer_id] = status, footer
+        if len(self._footers) > MOST_FOOTERS:
+            del self._footers[next(iter(self._footers))]
+
+    def footer(self, answer_id: str, status: str) -> str | None:
+        """What stood under an answer when it ended, while it stands so still: more is known then than is stored."""
+        kept = self._footers.get(answer_id)
+        return kept[1] if kept and kept[0] == status else None

@@ -214,6 +214,8 @@ class ChatPane(Horizontal):
 
     def _entry(self, message: Message, branch: tuple[int, int] | None, text: str, reasoning: str) -> Entry:
         entry = entry_of(message, branch, text, reasoning)
+        if (footer := self.turns.footer(entry.id, entry.status)) is not None:
+            entry = replace(entry, footer=footer)
         return speaking(entry, self.turns.faces(message.persona)) if message.role == "assistant" else entry
 
     def restate(self, shown: list[tuple[Message, tuple[int, int] | None]]) -> None:

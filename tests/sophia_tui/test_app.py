@@ -369,3 +369,14 @@ async def test_a_whole_name_is_run_also_where_there_is_a_shorter_one(open_app: O
         await settle(app, pilot)
         assert app.chat.prompt.text == ""
         assert app.chat.transcript.entries[-1].role == "notice"
+
+
+async def test_what_is_known_of_an_answer_stays_when_its_session_is_read_again(open_app: OpenApp) -> None:
+    async with open_app(chat("well", tokens=(7, 3)), refusal(401, "no")) as (app, pilot):
+        await ask(app, pilot, "hi")
+        await ask(app, pilot, "again")
+        before = [entry.footer for entry in app.chat.transcript.entries]
+        assert "first token" in before[1] and "sign" in before[3].casefold() or "key" in before[3].casefold()
+        app.feed.show(app.chat.session_id)
+        await settle(app, pilot)
+        assert [entry.footer for entry in app.chat.transcript.entries] == before
