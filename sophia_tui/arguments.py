@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 from backend_client.errors import BackendError
 from local_store.errors import StoreError
@@ -127,7 +128,8 @@ class Arguments:
         if (kind, typed) in self._known:
             return self._known[kind, typed]
         if kind != "text":
-            self._app.run_worker(self._read_and(kind, param, typed, again), group="arguments", exclusive=True)
+            reading: Any = partial(self._read_and, kind, param, typed, again)  # may be replaced before it begins
+            self._app.run_worker(reading, group="arguments", exclusive=True)
         return ()
 
     async def _read_and(self, kind: Kind, param: Param, typed: str, again: Callable[[], None]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from textual.css.query import NoMatches
 
@@ -48,12 +49,18 @@ class SessionFeed:
         self.jump_to: str | None = None
         """The message to show when the next session is opened; None: its end."""
 
-    async def _safely(self, work: Coroutine[None, None, None]) -> None:
+    def _begin(self, group: str, work: Callable[..., Coroutine[None, None, None]], *values: object) -> None:
+        """Does it in place of whatever of its group is under way."""
+        # Not a coroutine: one whose place is taken before it began would be thrown away with a warning.
+        safely: Any = partial(self._safely, work, *values)
+        self._app.run_worker(safely, group=group, exclusive=True)
+
+    async def _safely(self, work: Callable[..., Coroutine[None, None, None]], *values: object) -> None:
         """Does work that ends in widgets. When the app is left they go before the workers that fill them; and what
         cannot be read is a word in the corner, never the end of the app."""
         with contextlib.suppress(NoMatches):
             try:
-                await work
+                await work(*values)
             except (StoreError, CommandError) as error:
                 if self._app.runtime.vault.state in ("open", "unsaved"):  # else that is being told already
                     self._app.dispatcher.notice("error", sentence(str(error)), error.hint)
@@ -61,11 +68,11 @@ class SessionFeed:
     def opened(self) -> None:
         """The store is open: everything that comes from it can be shown."""
         self.refresh()
-        self._app.run_worker(self._safely(self._prompt_memory()), group="prompt", exclusive=True)
+        self._begin("prompt", self._prompt_memory)
 
     def show(self, session_id: str | None) -> None:
         """Rebuilds the conversation."""
-        self._app.run_worker(self._safely(self._show(session_id)), group="conversation", exclusive=True)
+        self._begin("conversation", self._show, session_id)
 
     async def _show(self, session_id: str | None) -> None:
         chat, runtime = self._app.chat, self._app.runtime
@@ -99,7 +106,7 @@ class SessionFeed:
 
     def refresh(self) -> None:
         """Reads the list of sessions again, and what the filter finds."""
-        self._app.run_worker(self._safely(self._refresh()), group="sessions", exclusive=True)
+        self._begin("sessions", self._refresh)
         if query := self._app.chat.sessions.query_text:
             self.search(query)
 
@@ -162,7 +169,7 @@ class SessionFeed:
 
     def restate(self) -> None:
         """Corrects how the answers on the screen stand."""
-        self._app.run_worker(self._safely(self._restate()), group="restate", exclusive=True)
+        self._begin("restate", self._restate)
 
     async def _restate(self) -> None:
         chat = self._app.chat
@@ -174,7 +181,7 @@ class SessionFeed:
 
     def search(self, query: str) -> None:
         """Shows where something was said; an empty query brings the list back."""
-        self._app.run_worker(self._safely(self._search(query)), group="search", exclusive=True)
+        self._begin("search", self._search, query)
 
     async def _search(self, query: str) -> None:
         await self._app.ready.wait()
