@@ -87,14 +87,14 @@ class Exchange:
     async def more(self) -> list[Chunk] | None:
         """Return the next chunks, or None at the end. Raises the error that ends the answer early."""
         if self._decoder.failure is not None:
-            raise _interrupted(self._decoder.failure)
+            raise interrupted(self._decoder.failure)
         if self._decoder.done:
             await self._drain()
             return None
         try:
             return await self._next()
         except BackendError as error:
-            failure = _interrupted(error)
+            failure = interrupted(error)
         raise failure
 
     async def aclose(self) -> None:
@@ -221,7 +221,7 @@ async def _nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-def _interrupted(error: BackendError) -> BackendError:
+def interrupted(error: BackendError) -> BackendError:
     """Return the error as it counts once content has arrived: never to be tried again by itself."""
     if isinstance(error, StreamTruncated | TimedOut | NotOurProtocol | StreamFailed):
         error.retryable = False

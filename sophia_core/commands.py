@@ -168,6 +168,8 @@ def type_name(hint: Any) -> str:
         return type_name(typing.get_args(hint)[0])
     if typing.get_origin(hint) is typing.Literal:
         return "|".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) is tuple:
+        return f"list of {type_name(typing.get_args(hint)[0])}"
     return getattr(hint, "__name__", str(hint))
 
 

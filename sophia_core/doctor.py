@@ -127,6 +127,7 @@ class _Doctor:
             *((f"provider {each.name}", 20.0, self._asking(each)) for each in self._servers()),
             ("embedded model", long, self._embedded),
             ("audio", 20.0, _audio),
+            ("voice", 20.0, self._voice),
             ("terminal", 5.0, _terminal),
             ("terminal link", 20.0, self._link),
             ("log", 5.0, self._log),
@@ -241,6 +242,12 @@ class _Doctor:
         if chosen.download:
             return Check(name, "warn", "not installed; the first question would download them", fix)
         return Check(name, needed, "not installed, and downloading is switched off", fix)
+
+    async def _voice(self) -> list[Check]:
+        from sophia_core.voice.standing import standing
+
+        found = await standing(self._runtime.voice)
+        return [Check(each.name, "ok" if each.ok else "warn", each.detail, each.fix) for each in found]
 
     async def _link(self) -> list[Check]:
         if sys.stdout is None or not sys.stdout.isatty():

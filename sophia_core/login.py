@@ -15,6 +15,7 @@ from local_store.errors import StoreError
 from sophia_core.commands import BadArguments, CommandError, command
 from sophia_core.events import Bus, Notice, TokenRenewed
 from sophia_core.sign_ins import KeptProof, Keys, SignIns
+from sophia_core.voice.accounts import voice_account, voice_accounts
 
 if TYPE_CHECKING:
     from backend_client.device import DeviceCode
@@ -148,7 +149,9 @@ class Login:
     @command("auth.status")
     async def status(self) -> list[Account]:
         """Show who is signed in where, and with what roles."""
-        return [await self._account(each) for each in self._settings.providers]
+        of_voice = [await self._account(each) for each in voice_accounts(self._settings)]
+        kept = [each for each in of_voice if each.how in ("key", "environment")]
+        return [*[await self._account(each) for each in self._settings.providers], *kept]
 
     async def keep_key(self, provider: str, key: Secret) -> str:
         """Keeps an API key for a provider; returns what to tell the person. Raises CommandError."""
@@ -241,6 +244,8 @@ class Login:
             for each in known:
                 if each.name == name:
                     return each
+            if (voice := voice_account(self._settings, name)) is not None:
+                return voice
             raise BadArguments(f"There is no provider {name!r} in the settings.", self._names() or NO_PROVIDER_HINT)
         if not known:
             raise BadArguments("The settings name no provider to sign in to.", NO_PROVIDER_HINT)

@@ -196,7 +196,9 @@ def described(providers: Sequence[Provider]) -> str:
 
 def secret_variables(settings: Settings) -> list[str]:
     """The variables of the environment that hold keys: no program that is started gets to see them."""
-    return [each.api_key_env for each in settings.providers if each.api_key_env]
+    voice = settings.voice
+    named = (*(each.api_key_env for each in settings.providers), voice.elevenlabs_key_env, voice.server_key_env)
+    return [each for each in named if each]
 
 
 def missing_keys(settings: Settings, env: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -39,6 +39,8 @@ from sophia_core.setting_values import SettingValues
 from sophia_core.state import Current
 from sophia_core.store_side import StoreSide
 from sophia_core.tour import Tour
+from sophia_core.voice import voice
+from sophia_core.voice.voice import Voice
 
 if TYPE_CHECKING:
     from backend_client.types import Provider
@@ -50,6 +52,7 @@ COMMAND_OWNERS: Final[tuple[type, ...]] = (
     *server_side.OWNERS,
     *store_side.OWNERS,
     *(Auditor, Personas, Macros, Tending, Control),
+    *voice.OWNERS,
     *(SettingValues, Tour),
 )
 """The classes whose commands work without a screen."""
@@ -67,6 +70,7 @@ class Runtime:
         self.log: Log | None = None
         self._join_sides(transport or HttpTransport())
         self._build_chat()
+        self._build_voice()
         self._build_macros()
         for owner in self._owners():
             self.registry.collect(owner)
@@ -142,6 +146,27 @@ class Runtime:
             changed=self.degradation.look,
         )
 
+    def _build_voice(self) -> None:
+        """Who speaks and who listens; nothing of it runs before it is used."""
+        self.voice = Voice(
+            self._loaded,
+            self.bus,
+            self.vault,
+            self.current,
+            self.personas,
+            self.server_side.voice_servers,
+            ask=lambda text: self.run("chat.send", text),
+            stop_answer=self._stop_answer,
+            keep=lambda name, value: self.run("settings.set", name, value),
+            env=self._env,
+        )
+        # The first of all: nobody listens to a locked room.
+        self.vault.before_lock.insert(0, self.voice.rest)
+
+    async def _stop_answer(self) -> None:
+        if self.chat.busy:
+            await self.chat.stop()
+
     def _build_macros(self) -> None:
         """What runs commands when nobody types them."""
         library = Library(self.paths.macros_dir, Path.cwd(), self.paths.macros_dir.with_name("trusted-macros"))
@@ -173,6 +198,7 @@ class Runtime:
             self.macros,
             self.tending,
             self.control,
+            *self.voice.owners,
             *guiding,
         )
 
@@ -215,6 +241,7 @@ class Runtime:
         if self.settings.control.enabled:
             self.control.start()
         self.server_side.attend()
+        self.voice.attend()
 
     async def dispatch(self, line: str, *, confirmed: bool = False) -> object:
         """Runs a command line as one user action, under one correlation id. Raises CommandError."""
@@ -247,6 +274,7 @@ class Runtime:
             last_first.push_async_callback(self.control.close)
             last_first.push_async_callback(self.outbox.close)
             last_first.push_async_callback(self.idle_lock.close)
+            last_first.push_async_callback(self.voice.close)
 
 
 @asynccontextmanager

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from backend_client.routing import Ranked
     from sophia_core.embedded import EmbeddedServer, Progress
     from sophia_core.settings import Loaded, ProviderSettings
+    from sophia_core.voice.servers import VoiceServers
 
 OWNERS: Final[tuple[type, ...]] = (Models, Routes, Login, Connecting)
 """The classes of this side that have commands."""
@@ -92,6 +93,20 @@ class ServerSide:
         self.client.fleet.add(new)
         self.degradation.knows(self.providers)
         return True
+
+    def voice_servers(self) -> VoiceServers:
+        """The services that speak and listen; built with the first use of the voice."""
+        from sophia_core.voice.servers import VoiceServers
+
+        return VoiceServers(
+            self._loaded.settings,
+            self._transport,
+            self._env,
+            in_use=lambda: self.provider,
+            auth_for=self.login.auth_for,
+            cap=self.client.cap,
+            tell=self._bus.publish,
+        )
 
     def in_use(self, name: str) -> bool:
         """Whether a provider was chosen, just now or in the settings."""

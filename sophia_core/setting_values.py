@@ -22,7 +22,12 @@ NOT_HERE: Final = frozenset({"providers", "keys"})
 """Tables with rules of their own: `provider.add` and the file itself; of the keys only the preset is a setting."""
 PRESET: Final = "keys.preset"
 PRESETS = Literal["default", "vim", "emacs"]
-AT_ONCE: Final = frozenset({"theme", "theme_dark", "theme_light", "screen.reduced_motion", "analytics.enabled"})
+AT_ONCE: Final = frozenset(
+    {
+        *("theme", "theme_dark", "theme_light", "screen.reduced_motion", "analytics.enabled"),
+        *("voice.input", "voice.output", "voice.send", "voice.silence_ms"),
+    }
+)
 """What a running app follows by itself; everything else counts from the next start."""
 LONGEST: Final = 4000
 
@@ -152,10 +157,17 @@ def _type_words(kind: Any) -> str:
     words = {"str": "text", "SecretStr": "text", "int": "whole number", "float": "number"}
     words |= {"bool": "yes or no", "Path": "file"}
     names = [type_name(part) for part in _parts(kind)]
+    words |= {name: "list" for name in names if name.startswith("list of ")}
     return " or ".join(words.get(name, "one of a few" if "|" in name else name) for name in names)
 
 
-_ARTICLES: Final = {"text": "a text", "whole number": "a whole number", "number": "a number", "file": "a file"}
+_ARTICLES: Final = {
+    "text": "a text",
+    "whole number": "a whole number",
+    "number": "a number",
+    "file": "a file",
+    "list": "a list",
+}
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
@@ -165,6 +177,13 @@ def _choices(kind: Any) -> tuple[str, ...]:
     if len(parts) == 1 and typing.get_origin(parts[0]) is typing.Literal:
         return tuple(map(str, typing.get_args(parts[0])))
     return ()
+
+
+def _listable(kind: Any) -> tuple[str, ...]:
+    """What a list may hold, where that can be told."""
+    parts = _parts(kind)
+    inner = typing.get_args(parts[0])[:1] if typing.get_origin(parts[0]) is tuple else ()
+    return _choices(inner[0]) if inner else ()
 
 
 def parsed(name: str, text: str) -> Value:
@@ -194,6 +213,8 @@ def parsed(name: str, text: str) -> Value:
 
 
 def _wanted(field: _Field) -> str:
+    if names := _listable(field.type):
+        return f"It is a list of these, best first: {', '.join(names)}."
     may = _choices(field.type)
     return (
         f"It is one of {', '.join(may)}." if may else f"It is {_ARTICLES.get(words := _type_words(field.type), words)}."

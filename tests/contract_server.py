@@ -149,6 +149,7 @@ class ContractServer:
                 await writer.drain()
                 return
             seen = await self._read(reader, ahead, number)
+            ahead = b""  # it was the first byte of this request, not of the next one
             self._note(seen)
             answer = Answer(writer, seen)
             watch = asyncio.create_task(self._watch(reader, seen))

@@ -15,7 +15,7 @@ from sophia_core.chat.manner import Manner, usual
 from sophia_core.commands import CommandError, command
 from sophia_core.events import Bus, Event, Notice, PersonaChanged, SessionChanged
 from sophia_core.personas.library import Folders, Library
-from sophia_core.personas.persona import NAME, NOBODY, RESERVED, Persona
+from sophia_core.personas.persona import NAME, NOBODY, RESERVED, Persona, Voice
 from sophia_core.personas.variables import fill, used, values_here
 from sophia_core.personas.writing import skeleton
 from sophia_core.sanitize import one_line
@@ -170,6 +170,13 @@ class Personas:
             {key: value for key, value in named.items() if value is not None},
             persona.cache,
         )
+
+    async def voice(self, name: str | None) -> Voice:
+        """How a persona sounds; one that cannot be had sounds like nobody in particular."""
+        try:
+            return (await self._find(name)).voice if name else Voice()
+        except PersonaError:
+            return Voice()
 
     async def preview(self, persona: Persona) -> str:
         """The prompt as it would be sent from here now."""

@@ -1,0 +1,1 @@
+"""Speaking and listening: devices, engines, and the way between them and a conversation."""
