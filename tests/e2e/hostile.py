@@ -6,7 +6,8 @@ from tests.backend_client.answers import Answer
 from tests.backend_client.scenarios import scenario
 
 EVIL = (
-    "\x1b]0;PWNED\x07 \x1b[2J\x1b[6n \x1b]52;c;UFdORUQ=\x07 \x9b31mred \x90q\x9c \x1bP$q\x1b\\ \x1b_apc\x1b\\"
+    "\x1b]0;PWNED\x07 \x1b[2J\x1b[5n \x1b[123C\x1b[123X\x1b[99;99H"
+    " \x1b]52;c;UFdORUQ=\x07 \x9b31mred \x90q\x9c \x1bP$q\x1b\\ \x1b_apc\x1b\\"
     " \u202eevil\u202c [bold red]markup[/] [@click=app.quit]quit[/] \x07\x08\x00 over\rwritten"
 )
 END = "HOSTILE-END"
