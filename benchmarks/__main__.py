@@ -28,6 +28,9 @@ LONG = (
     "purging",
     "soak",
     "fuzz_keys",
+    "voice_engines",
+    "voice_bridge",
+    "voice_loop",
 )
 """Only when they are named: they take minutes, or make databases of a gigabyte."""
 SECONDS_TO_LEAVE = 10

@@ -28,15 +28,19 @@ from sophia_core.events import (
     DegradationChanged,
     EmbeddedProgressed,
     Event,
+    ListeningChanged,
     MacroFinished,
     MacroStepped,
     OutboxChanged,
     SessionChanged,
+    SpeakingChanged,
+    SpeechHeard,
     StoreStateChanged,
     TourEnded,
     TourStepped,
     TurnFinished,
     TurnStarted,
+    VoiceDegraded,
 )
 from sophia_core.sanitize import one_line
 from sophia_core.settings import load_settings
@@ -65,6 +69,7 @@ class Teller:
         self._last = ""
         self._quarter = -1
         self._level: int | None = None
+        self._microphone = False
 
     def __call__(self, event: Event) -> None:
         if line := self._words(event):
@@ -104,7 +109,24 @@ class Teller:
                 return "The store is locked; /unlock opens it."
             case SessionChanged(session_id=None):
                 return "A new session."
+            case ListeningChanged():
+                return self._listening(event)
+            case SpeechHeard():
+                return f"Heard: {event.text}"
+            case SpeakingChanged(state="silent") if event.reason:
+                return f"Silent: {event.reason}"
+            case VoiceDegraded():
+                return f"{event.name} failed: {event.reason} {event.hint}"
         return ""
+
+    def _listening(self, event: ListeningChanged) -> str:
+        """When the microphone is opened and closed; not each word that is understood."""
+        if event.open == self._microphone:
+            return ""
+        self._microphone = event.open
+        if event.open:
+            return "The microphone is on."
+        return f"The microphone is off. {event.reason}".rstrip()
 
     def _progress(self, event: EmbeddedProgressed) -> str:
         if event.stage == "ready":

@@ -137,6 +137,55 @@ def _persona(parser: argparse.ArgumentParser) -> None:
         each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
 
 
+def _voice(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="devices")
+    _json(parser, "an array; of the others, one object")
+    names = "[devices | test | say | listen | transcribe | ssh | bridge | join]"
+    actions = parser.add_subparsers(metavar=names, parser_class=Parser)
+    devices = actions.add_parser("devices", help="list microphones and loudspeakers (the default)", allow_abbrev=False)
+    test = actions.add_parser("test", help="say something, listen, and tell how that went", allow_abbrev=False)
+    test.add_argument("--seconds", type=_count, default=5, metavar="N", help="how long to listen at most (5)")
+    say = actions.add_parser("say", help="say a text aloud, or keep it as a WAV file", allow_abbrev=False)
+    say.add_argument("text", nargs="*", metavar="TEXT", help="what to say; `-` takes it from stdin alone")
+    say.add_argument("-o", "--output", metavar="FILE", help="a new WAV file, instead of the loudspeaker")
+    say.add_argument("--replace", action="store_true", help="in place of a file that is there")
+    say.add_argument("--persona", metavar="NAME", help="with whose voice")
+    listen = actions.add_parser("listen", help="write down what is said into the microphone", allow_abbrev=False)
+    write = actions.add_parser("transcribe", help="write down what is said in sound files", allow_abbrev=False)
+    write.add_argument("files", nargs="+", metavar="FILE", help="WAV, MP3, FLAC, Ogg, M4A, video and others")
+    named = {"devices": devices, "test": test, "say": say, "listen": listen, "transcribe": write}
+    for name, each in named.items():
+        each.set_defaults(action=name)
+        each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+    _bridge(actions)
+
+
+def _bridge(actions: argparse._SubParsersAction[Parser]) -> None:
+    far = actions.add_parser("ssh", help="SOPHIA on another machine, with the sound of this one", allow_abbrev=False)
+    far.add_argument("host", metavar="HOST", help="as `ssh` takes it")
+    far.add_argument("words", nargs="*", metavar="-- WORD", help="what follows `sophia` there")
+    far.add_argument("-p", "--port", type=_port, metavar="N", help="another port of SSH")
+    far.add_argument("-o", "--option", action="append", default=[], metavar="OPTION", help="more for ssh; repeatable")
+    far.add_argument("--program", default="sophia", metavar="PATH", help="where SOPHIA is there")
+    far.add_argument("--command", metavar="LINE", help="run this there instead, like 'tmux new -As sophia sophia'")
+    serve = actions.add_parser("bridge", help="serve the sound of this machine, for your own ssh", allow_abbrev=False)
+    serve.add_argument("--port", type=_port, metavar="N", help="the port on this machine (8767)")
+    serve.add_argument("--quiet", action="store_true", help="do not say who comes, and when the microphone is open")
+    for each in (far, serve):
+        help = "lend the loudspeaker only"
+        each.add_argument("--no-microphone", dest="microphone", action="store_false", help=help)
+    joined = actions.add_parser("join", help="use a bridge whose token comes from stdin", allow_abbrev=False)
+    joined.add_argument("at", nargs="?", type=_port, metavar="PORT", help="where ssh -R brings it")
+    for name, each in {"ssh": far, "bridge": serve, "join": joined}.items():
+        each.set_defaults(action=name)
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and 0 < int(text) < 65_536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port, from 1 to 65535")
+
+
 def _ctl(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("lines", nargs="*", metavar="LINE", help="a command line, quoted as one word of the shell")
     parser.add_argument("--watch", action="store_true", help="then tell what happens, one JSON object a line")
@@ -322,6 +371,7 @@ SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
         "sessions": Entry("List, show, search and delete conversations.", _sessions, "sophia_cli.sessions"),
         "macro": Entry("Run, list and check macros.", _macro, "sophia_cli.macro"),
         "persona": Entry("List, show and share personas: who answers.", _persona, "sophia_cli.persona"),
+        "voice": Entry("Speak and listen: devices, a test, files of sound.", _voice, "sophia_cli.voice"),
         "ctl": Entry("Drive a running app, or watch what happens in it.", _ctl, "sophia_cli.ctl", "lines"),
         "init": Entry("Make the encrypted store before its first use.", _init, "sophia_cli.init"),
         "keys": Entry("See and change what unlocks the store.", _keys, "sophia_cli.keys"),

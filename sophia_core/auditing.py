@@ -24,6 +24,7 @@ from sophia_core.events import (
     StoreStateChanged,
     TitleAsked,
     TokenRenewed,
+    VoiceChanged,
 )
 from sophia_core.logs import correlation, redact
 from sophia_core.sanitize import one_line
@@ -74,6 +75,8 @@ class Auditor:
                 self.note("macro.program", program, macro=macro, code="" if code is None else str(code))
             case TitleAsked(provider=provider) if provider in self._paid:
                 self.note("route.paid", provider, answer="title")
+            case VoiceChanged(part=part, name="elevenlabs"):
+                self.note("voice.paid", "elevenlabs", part=part)
             case SettingChanged(name=name, source=source):
                 self.note("settings.changed", name, source=source)
 

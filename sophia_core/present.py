@@ -17,6 +17,12 @@ LONGEST_TEXT = 200
 LEFT_OUT = REPEATED | {"letter", "session", "matches", "active_leaf", "text", "reasoning", "pinned", "archived"}
 
 
+class Verbatim(str):
+    """A result that is a text by itself, to be read and copied letter for letter; any other is a word about one."""
+
+    __slots__ = ()
+
+
 def has_words(record: object) -> bool:
     """Whether a record is a text rather than fields: it says itself what it is to read as."""
     return type(record).__str__ is not object.__str__

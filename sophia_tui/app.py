@@ -31,9 +31,10 @@ from sophia_tui.locking import Curtain
 from sophia_tui.looks import Looks
 from sophia_tui.macro_guide import MacroGuide
 from sophia_tui.panes.chat import ChatPane
-from sophia_tui.panes.coming import COMING, ComingPane
+from sophia_tui.panes.coming import PANES, coming
 from sophia_tui.session_feed import SessionFeed
 from sophia_tui.terminal import frames_per_second, speaks_utf8
+from sophia_tui.voice_feed import VoiceFeed
 from sophia_tui.widgets.completion import Completion
 from sophia_tui.widgets.panebar import PaneBar
 from sophia_tui.widgets.prompt import Prompt
@@ -85,6 +86,7 @@ class SophiaApp(ThriftyApp):
         self.feed, self.dialogs, self.guiding = SessionFeed(self), Dialogs(self), Guiding(self)
         self.macro_guide = MacroGuide(self)
         self.curtain, self.attaching, self.linking = Curtain(self), Attaching(self), Linking(self)
+        self.voice = VoiceFeed(self)
         self.warmed = False
         self.rehearsing = False
         self.unsent: tuple[str | None, str] | None = None
@@ -93,7 +95,7 @@ class SophiaApp(ThriftyApp):
         return MainScreen(id="_default")
 
     def compose(self) -> ComposeResult:
-        yield PaneBar([("chat", "Chat"), *((each.id, each.title) for each in COMING)])
+        yield PaneBar(PANES)
         with ContentSwitcher(id="panes", initial="chat"):
             yield ChatPane(
                 sidebar=self._look.sidebar,
@@ -151,7 +153,7 @@ class SophiaApp(ThriftyApp):
     def show_pane(self, name: str) -> None:
         """Shows one of the four panes; an unvisited one is built now."""
         if not self.switcher.query(f"#{name}"):
-            self.switcher.mount(ComingPane(next(each for each in COMING if each.id == name)))
+            self.switcher.mount(self.voice.pane() if name == "voice" else coming(name))
         self.switcher.current = self.panebar.current = name
         if name == "chat":
             self.chat.focus_prompt()
@@ -172,6 +174,7 @@ class SophiaApp(ThriftyApp):
         if self.ready.is_set() and not self.warmed:
             self.warmed = True
             self.run_worker(self.runtime.client.warm(), name="warm")
+            self.chat.transcript.warm()
 
     @on(Prompt.DraftChanged)
     def _draft_changed(self, event: Prompt.DraftChanged) -> None:

@@ -56,6 +56,7 @@ def _connect(app: SophiaApp, runtime: Runtime) -> None:
     app.attaching.attend()
     app.feed.comparing.attend()
     app.linking.attend()
+    app.voice.attend()
     app.learn_keys()
     app.status.values = replace(at_first(runtime, app.keys), mode=app.chat.prompt.mode)
     runtime.bus.subscribe(Listener(app).heard)

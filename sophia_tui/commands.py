@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sophia_core.commands import command
 from sophia_tui.compare_commands import CompareCommands
 from sophia_tui.conversing import ConversationCommands
+from sophia_tui.voice_commands import VoiceCommands
 
 if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
@@ -236,9 +237,12 @@ class ScreenCommands:
         self._app.exit(0)
 
 
-SCREEN_OWNERS: tuple[type[ScreenCommands] | type[ConversationCommands] | type[CompareCommands], ...] = (
+SCREEN_OWNERS: tuple[
+    type[ScreenCommands] | type[ConversationCommands] | type[CompareCommands] | type[VoiceCommands], ...
+] = (
     ScreenCommands,
     ConversationCommands,
     CompareCommands,
+    VoiceCommands,
 )
 """The classes whose commands need a screen; each is made of the app."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.app import ScreenStackError
 from textual.css.query import NoMatches
@@ -21,7 +21,7 @@ from sophia_core.commands import BadArguments, CommandError, Declaration, NeedsC
 from sophia_core.events import NoticeLevel, TurnFinished
 from sophia_core.keymap import show_key
 from sophia_core.macros.outcome import MacroResult
-from sophia_core.present import pairs_of, sentence
+from sophia_core.present import Verbatim, pairs_of, sentence
 from sophia_core.sanitize import sanitize
 from sophia_tui.arguments import kind_of
 from sophia_tui.clipboard import Clipboard
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SEVERITY: dict[NoticeLevel, SeverityLevel] = {"info": "information", "warning": "warning", "error": "error"}
 MAX_TOAST = 400
+LONG = MAX_TOAST // 2
 MOST_RECENT = 20
 RECENT = "commands"
 ROWS_PER_TOAST = 6
@@ -82,7 +83,8 @@ class Dispatcher:
     def used(self, name: str) -> None:
         """A command was chosen by its name: the palette lists it first."""
         self.recent = [name, *(each for each in self.recent if each != name)][:MOST_RECENT]
-        self._app.run_worker(self._keep_recent(), group="recent", exclusive=True)
+        keeping: Any = self._keep_recent  # not a coroutine: it may be replaced before it begins
+        self._app.run_worker(keeping, group="recent", exclusive=True)
 
     async def _keep_recent(self) -> None:
         with suppress(StoreError):
@@ -187,7 +189,7 @@ class Dispatcher:
     def _show(self, name: str, result: object) -> None:
         if isinstance(result, MacroResult):
             result = result.text or f"{result.macro} is done."
-        if isinstance(result, str) and (self._is_macro(name) or len(result) > MAX_TOAST // 2):
+        if isinstance(result, Verbatim) or (isinstance(result, str) and (self._is_macro(name) or len(result) > LONG)):
             self._show(name, result.splitlines())  # to be read and copied as it is
         elif isinstance(result, str):
             self.say(result)
@@ -266,6 +268,10 @@ class Dispatcher:
                     self.start(name)
             case "macro":
                 self.start("macro.stop")
+            case "microphone":
+                self.start("view.voice")
+            case "speaking":
+                self.start("voice.stop")
             case "persona":
                 self.start("persona.choose")
             case "recording":

@@ -16,6 +16,8 @@ from textual.app import App
 from textual.geometry import Region
 from textual.strip import Strip
 
+from sophia_tui.letting_go import let_go
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from textual.screen import Screen
@@ -90,6 +92,7 @@ class ThriftyApp(App[int]):
     _held: ExitStack | None = None
 
     def __init__(self) -> None:
+        let_go()
         self.shown = Shown()
         self._missed: list[Region] = []
         super().__init__()

@@ -17,6 +17,7 @@ from sophia_core.events import (
     DegradationChanged,
     Event,
     KeysChanged,
+    LevelMeasured,
     LoginNeeded,
     Notice,
     OutboxChanged,
@@ -71,9 +72,13 @@ class Listener:
         if isinstance(event, TextDelta | ReasoningDelta):
             self._delta(event)
             return
+        if isinstance(event, LevelMeasured):  # ten times a second, and nobody else's business
+            app.voice.heard(event)
+            return
         app.chat.heard(event)
         app.feed.comparing.heard(event)
         self._status(event)
+        app.voice.heard(event)
         match event:
             case Notice():
                 app.dispatcher.notice(event.level, event.text, event.hint)

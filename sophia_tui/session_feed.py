@@ -77,6 +77,8 @@ class SessionFeed:
     async def _show(self, session_id: str | None) -> None:
         chat, runtime = self._app.chat, self._app.runtime
         ended = None
+        if session_id:
+            chat.transcript.warm()  # beside the reading
         try:
             while ended != self.gauge.ended_turns:  # an answer that ended while we read stands otherwise by now
                 ended = self.gauge.ended_turns

@@ -27,12 +27,13 @@ MACROS = {path.stem for path in (ROOT / "sophia_core/macros/shipped").glob("*.to
 COMMANDS = {spec.name for spec in SPECS} | {spec.slash for spec in SPECS if spec.slash}
 COMMANDS |= MACROS | {f"macro.{name}" for name in MACROS}
 GROUPS = {spec.name.split(".")[0] for spec in SPECS}
-PATHS_OF_SERVERS = {"v1", "health", "metrics", "models", "tokenize", "invocations", "callback"}
+PATHS_OF_SERVERS = {"v1", "health", "metrics", "models", "tokenize", "invocations", "callback", "audio"}
 """What else begins with a slash in a page."""
 ACTIONS = {
     "sessions": ("list", "show", "search", "rm", "purge"),
     "macro": ("list", "show", "run", "check", "trust"),
     "store": ("check", "repair", "salvage", "accept"),
+    "voice": ("devices", "test", "say", "listen", "transcribe", "ssh", "bridge", "join"),
 }
 """Subcommands whose options are those of an action."""
 FILES = re.compile(r"`((?:docs|tests|tools|benchmarks|backend_client|local_store|sophia_\w+)/[\w./-]+)`")

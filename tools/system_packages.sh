@@ -4,6 +4,7 @@
 #   gnome-keyring, dbus  a real keyring for one test, which is skipped without them
 #   libportaudio2, pulseaudio, libasound2-plugins   a virtual microphone and loudspeaker for the tests of the voice
 #   openssh-client       real ssh-agents for the tests of key slots, which are skipped without it
+# Three tests of the voice's bridge use sshd where there is one; a network service is nothing to install for tests.
 set -eu
 missing=""
 command -v tmux >/dev/null 2>&1 || missing="$missing tmux"

@@ -6,13 +6,14 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol, runtime_checkable
 
 from backend_client.breaker import Breaker
 from backend_client.errors import BackendError
 from sophia_core.events import Bus, VoiceChanged, VoiceDegraded
 from sophia_core.voice.mouths import NEXT_STEP, POLICY, hint_of, why
-from sophia_core.voice.ports import MIC_RATE, SAMPLE_BYTES, AudioTrouble, Ear, NoVoice, Transcript
+from sophia_core.voice.ports import MIC_RATE, SAMPLE_BYTES, AudioTrouble, Ear, Loads, NoVoice, Transcript
 
 LONGEST_S: Final = 30.0
 """An ear that takes longer than this, and than the sound itself, is given up for the next one."""
@@ -83,6 +84,13 @@ class Ears:
                 except AudioTrouble as trouble:
                     self._failed(ear, trouble)
         return None
+
+    async def load(self) -> None:
+        """Have an ear of this machine ready by the time somebody has spoken: it is asked in the middle of a word."""
+        for ear in self._ears:
+            if isinstance(ear, Loads) and self.may(ear):
+                with suppress(AudioTrouble):
+                    await ear.load()
 
     def may(self, ear: Ear) -> bool:
         """Whether it is worth asking this one now."""

@@ -171,13 +171,16 @@ class Engine:
 
     async def stop(self) -> None:
         """End the process; a later question starts another."""
+        self._give_up_loading()
+        async with self._starting:
+            await self._end()
+
+    def _give_up_loading(self) -> None:
+        """It hears nothing while it loads, and nobody who leaves should wait for that."""
         if self._loading is not None:
-            # It hears nothing while it loads, and nobody who leaves should wait for that.
             self._unwanted = True
             with contextlib.suppress(ProcessLookupError):
                 self._loading.kill()
-        async with self._starting:
-            await self._end()
 
     def _refuse(self) -> None:
         if not self._installed(self.part):
@@ -206,6 +209,7 @@ class Engine:
             self._tell("failed", reason)
             raise NoVoice(f"{WHAT[self.part]} did not start: {reason}", REPAIR_HINT) from error
         except BaseException:
+            self._give_up_loading()
             await asyncio.shield(self._end())
             raise
         finally:

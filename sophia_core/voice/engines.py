@@ -57,6 +57,10 @@ class EmbeddedMouth:
     def __init__(self, engine: Engine | None = None) -> None:
         self.engine = engine or Engine("mouth")
 
+    async def load(self) -> None:
+        """Be ready for the first sentence. Raises NoVoice."""
+        await self.engine.ready()
+
     async def speak(self, text: str, *, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[bytes, None]:
         """Yield the sound of a text, piece by piece; nothing where nothing can be pronounced. Raises AudioTrouble."""
         request: Head = {
@@ -93,6 +97,10 @@ class EmbeddedEar:
 
     def __init__(self, engine: Engine | None = None) -> None:
         self.engine = engine or Engine("ear")
+
+    async def load(self) -> None:
+        """Be ready for the first utterance. Raises NoVoice."""
+        await self.engine.ready()
 
     async def transcribe(self, pcm: bytes, *, language: str | None = None) -> Transcript:
         """Write down an utterance; no text where nobody speaks. Raises AudioTrouble."""

@@ -14,6 +14,7 @@ from sophia_core.commands import CommandError, command
 from sophia_core.events import Bus, Notice, SpeechHeard
 from sophia_core.long_work import LongWork, Progress
 from sophia_core.personas.persona import Voice
+from sophia_core.present import Verbatim
 from sophia_core.sanitize import one_line
 from sophia_core.voice.ports import MIC_RATE, SAMPLE_BYTES, AudioTrouble, Mouth, NoVoice
 from sophia_core.voice.sound_files import SoundFile, Unwritable, WavFile
@@ -110,7 +111,7 @@ class Files:
         if not done.text:
             return f"Nobody speaks in {done.file}."
         if to == "result" or not self._editable():
-            return done.text
+            return Verbatim(done.text)
         self._bus.publish(SpeechHeard(_safe_line(done.text), done.ear, done.seconds, "prompt"))
         return f"What is said in {done.file} ({_time(done.seconds)}) is in the prompt."
 

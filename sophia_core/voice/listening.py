@@ -28,7 +28,7 @@ from sophia_core.events import (
     VoiceChanged,
     VoiceDegraded,
 )
-from sophia_core.present import sentence
+from sophia_core.present import Verbatim, sentence
 from sophia_core.sanitize import one_line
 from sophia_core.voice.dictation import Dictation, Said
 from sophia_core.voice.echo import EchoGuard
@@ -140,9 +140,9 @@ class Listening:
             await self._session("caller")
         if not heard:
             raise CommandError("Nothing was heard.", self.state.reason or "Speak once the microphone is open.")
-        return " ".join(heard)
+        return Verbatim(" ".join(heard))
 
-    @command("voice.hands_free", slash="handsfree", enabled=_available)
+    @command("voice.hands_free", slash="handsfree", enabled=_available, audited=True)
     async def use_hands_free(self, on: Literal["on", "off"] | None = None) -> str:
         """Listen all the time and take whatever is said, without a key; or no longer."""
         if on == "off" or (on is None and self.hands_free):

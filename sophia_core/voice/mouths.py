@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, Protocol, runtime_checkable
 
 from backend_client.breaker import Breaker, BreakerPolicy
@@ -13,7 +14,7 @@ from backend_client.errors import AuthenticationFailed, BackendError, PaymentReq
 from sophia_core.events import Bus, VoiceChanged, VoiceDegraded
 from sophia_core.present import sentence
 from sophia_core.sanitize import one_line
-from sophia_core.voice.ports import AudioTrouble, Mouth, NoVoice
+from sophia_core.voice.ports import AudioTrouble, Loads, Mouth, NoVoice
 
 POLICY: Final = BreakerPolicy(
     minimum_calls=1, failure_rate=0.01, open_s=15.0, open_max_s=120.0, successes_to_close=1, connect_errors=1
@@ -56,6 +57,13 @@ class Mouths:
         """Those that may be asked now, best first, `engine` before all others; every one where none may."""
         ranked = sorted(self._mouths, key=lambda each: each.name != engine)
         yield from [each for each in ranked if self.may(each)] or ranked
+
+    async def load(self, engine: str = "auto") -> None:
+        """Have the mouth that will be asked ready by then; what goes wrong is told when it is asked."""
+        first = next(self.order(engine), None)
+        if isinstance(first, Loads):
+            with suppress(AudioTrouble):
+                await first.load()
 
     def may(self, mouth: Mouth) -> bool:
         """Whether it is worth asking this one now."""

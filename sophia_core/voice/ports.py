@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 MIC_RATE = 16_000
 """Samples a second of everything that is listened to; what speech recognition takes."""
@@ -114,6 +114,15 @@ class Devices(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """A mouth or an ear that takes seconds to load, and need not begin with that when its first word is wanted."""
+
+    async def load(self) -> None:
+        """Load it, unless it is. Raises AudioTrouble."""
+        ...
 
 
 class Mouth(Protocol):

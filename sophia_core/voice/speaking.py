@@ -133,10 +133,11 @@ class Speaking:
         auto: bool = False,
         speed: float = 1.0,
         output: Callable[[], str | None] = lambda: None,
+        soon: Callable[[], object] = lambda: None,
     ) -> None:
-        """`mouths` and `devices` are asked for when something is to be said, and not before."""
+        """`mouths` and `devices` are asked for when something is to be said; `soon` hears that it probably will be."""
         self._mouths, self._devices, self._bus = mouths, devices, bus
-        self._current, self._texts, self._voice_of, self._output = current, texts, voice_of, output
+        self._current, self._texts, self._voice_of, self._output, self._soon = current, texts, voice_of, output, soon
         self.auto, self.speed = auto, speed
         self.selection: Callable[[], str] = str
         """What is marked on the screen, where there is one."""
@@ -244,7 +245,7 @@ class Speaking:
     @command("voice.auto")
     async def set_auto(self, answers: Literal["on", "off"]) -> str:
         """Speak every answer while it comes, or none."""
-        self.auto = answers == "on"
+        self._speak_answers(answers == "on")
         keep = f"To keep it: /settings.set voice.speak_answers {str(self.auto).lower()}"
         return f"Answers are spoken from the next one on. {keep}" if self.auto else f"Answers are not spoken. {keep}"
 
@@ -363,7 +364,12 @@ class Speaking:
                 with suppress(ValueError):
                     self.speed = float(after or 1.0)
             case SettingChanged("voice.speak_answers", _, after):
-                self.auto = after == "true"
+                self._speak_answers(after == "true")
+
+    def _speak_answers(self, auto: bool) -> None:
+        self.auto = auto
+        if auto:
+            self._soon()
 
     def _turn_started(self, turn: TurnStarted) -> None:
         """Of two answers that are compared the first is spoken; one to a question that had waited, where it is seen."""
@@ -371,6 +377,7 @@ class Speaking:
             return
         self._answer = answer = _Answer(turn.answer_id, turn.persona, [turn.prefix])
         if self.auto and not (turn.delivered and turn.session_id != self._current.session_id):
+            self._soon()  # the mouth may have fallen asleep; it wakes while the model thinks
             self._follow(answer, [], turn.prefix)
 
     def _turn_finished(self, turn: TurnFinished) -> None:

@@ -63,6 +63,7 @@ class Voice:
         that somebody talks over; `keep` writes a setting down. `devices` are used in place of those of this machine."""
         self.settings = settings = loaded.settings.voice
         self._loaded, self._bus, self._personas, self._env = loaded, bus, personas, env
+        self._current = current
         self._make_servers = servers
         self._asides: set[asyncio.Task[object]] = set()
         texts = StoredTexts(vault, current)
@@ -76,6 +77,7 @@ class Voice:
             auto=settings.enabled and settings.speak_answers,
             speed=settings.speed,
             output=lambda: self.choosing.output,
+            soon=lambda: self._aside(self._load_mouth()),
         )
         self.listening = Listening(
             lambda: self.devices,
@@ -143,9 +145,10 @@ class Voice:
     def detector(self) -> VoiceDetector:
         """Who tells speech from all else; by loudness where the engine for it is not installed."""
         from sophia_core.voice.loudness import LoudnessDetector
+        from sophia_core.voice.sparing import SparingDetector
 
         found = self.embedded.detector
-        return LoudnessDetector() if found.engine.why_not else found
+        return LoudnessDetector() if found.engine.why_not else SparingDetector(found)
 
     def bridges(self) -> Sequence[Place]:
         """Where bridges may be, the best first. Blocks, shortly."""
@@ -185,7 +188,16 @@ class Voice:
     def _heard(self, event: Event) -> None:
         # Whoever speaks takes longer than it takes to look for a key.
         if isinstance(event, ListeningChanged) and event.state == "opening":
-            self._aside(self.look())
+            self._aside(self._load_ears())
+            if self.speaking.auto:
+                self._aside(self._load_mouth())
+
+    async def _load_ears(self) -> None:
+        await self.look()
+        await self.ears.load()
+
+    async def _load_mouth(self) -> None:
+        await self.mouths.load((await self._voice_of(self._current.persona)).engine)
 
     def _aside(self, work: Coroutine[None, None, object]) -> None:
         """Something that nobody waits for, until this is closed."""

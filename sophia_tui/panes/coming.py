@@ -21,15 +21,6 @@ class Coming:
 
 COMING = (
     Coming(
-        "voice",
-        "Persona & voice",
-        ("Answers read aloud sentence by sentence; push-to-talk into the prompt; both over SSH.",),
-        (
-            "Personas with their own prompt, model and colour: `/personas` chooses one, mid-session too.",
-            "`sophia doctor` says what sound this machine can make.",
-        ),
-    ),
-    Coming(
         "swarm",
         "Swarm",
         (
@@ -54,6 +45,8 @@ COMING = (
         ),
     ),
 )
+PANES = (("chat", "Chat"), ("voice", "Persona & voice"), *((each.id, each.title) for each in COMING))
+"""All panes, as they are named at the top."""
 
 
 class ComingPane(VerticalScroll):
@@ -73,3 +66,8 @@ class ComingPane(VerticalScroll):
         lines = [content.title, "", "What will be here", *(f"  · {line}" for line in content.will), ""]
         lines += ["What works today", *(f"  · {line}" for line in content.today), "", "F2 goes back to the chat."]
         yield Static("\n".join(lines), markup=False)
+
+
+def coming(name: str) -> ComingPane:
+    """The pane of this system, which is still to be built."""
+    return ComingPane(next(each for each in COMING if each.id == name))

@@ -20,6 +20,8 @@ from sophia_tui.tints import tinted
 from sophia_tui.transcript.wrap import fit
 
 Part = Literal[
+    "microphone",
+    "speaking",
     "level",
     "mode",
     "persona",
@@ -45,17 +47,19 @@ SYMBOLS = ("●", "◕", "◑", "◐", "○")
 ASCII_SYMBOLS = ("*", "+", "$", "~", "!")
 GAP = "  "
 ORDER: tuple[Part, ...] = (
-    "level", "mode", "persona", "model", "recording", "macro", "progress", "speed", "tokens", "context", "cost",
-    "unseen", "store", "weak", "link", "reason", "hint",
+    "microphone", "speaking", "level", "mode", "persona", "model", "recording", "macro", "progress", "speed", "tokens",
+    "context", "cost", "unseen", "store", "weak", "link", "reason", "hint",
 )  # fmt: skip
 """From left to right."""
-URGENT: tuple[Part, ...] = ("mode", "recording", "macro", "progress", "store", "unseen")
+URGENT: tuple[Part, ...] = ("speaking", "mode", "recording", "macro", "progress", "store", "unseen")
 """What may cut the model's name short."""
 FIGURES: tuple[Part, ...] = ("speed", "tokens", "context", "cost", "weak", "link")
 """What is said next, as far as there is room."""
 GROW: tuple[Part, ...] = ("model", "persona", "macro", "progress", "level", *FIGURES, "store", "unseen")
 """What is written out first when there is room."""
 LOOKS: dict[Part, str] = {
+    "microphone": "microphone",
+    "speaking": "accent",
     "model": "model",
     "store": "warn",
     "weak": "warn",
@@ -111,6 +115,10 @@ class StatusValues:
     """A question is being asked or an answer written."""
     doing: str = ""
     """What goes on before the answer begins, e.g. `waiting`; empty: it is being written."""
+    microphone: str = ""
+    """What the microphone is open for; empty: it is closed."""
+    speaking: str = ""
+    """What SOPHIA's voice does; empty: it is silent."""
     embedded_progress: tuple[str, float | None] | None = None
     """What the model on this machine is doing while it starts, and the part done, 0 to 1."""
     macro: str = ""
@@ -161,6 +169,8 @@ def arrange(values: StatusValues, width: int, *, ascii_only: bool = False) -> tu
     """The pieces that fit the width in cells, from left to right, a `GAP` apart; hints stand at the right end."""
     forms = _forms(values, ascii_only)
     room = _Room(width, "." if ascii_only else "…")
+    if "microphone" in forms:  # before all else: nobody is to be listened to without seeing it
+        room.say("microphone", forms["microphone"][0], width)
     room.say("level", forms["level"][0])
     if "model" in forms:
         room.say("model", forms["model"][0], SHORT_MODEL)
@@ -241,6 +251,10 @@ def _doing(values: StatusValues, ascii_only: bool) -> Forms:
         doing = one_line(values.doing, 40)
         short = f"{sign} {fit(doing, SHORT_DOING, '')}" if doing else sign
         forms["progress"] = (short, f"{sign} {doing or 'answering'}")
+    if values.microphone:
+        forms["microphone"] = (f"{'(*)' if ascii_only else '●'} {one_line(values.microphone, 20)}",) * 2
+    if values.speaking:
+        forms["speaking"] = (f"{'>>' if ascii_only else '♪'} {one_line(values.speaking, 20)}",) * 2
     if values.macro:
         sign, macro = "*" if ascii_only else "▶", one_line(values.macro, 60)
         forms["macro"] = (f"{sign} {' '.join(macro.split()[:2])}", f"{sign} {macro}")
@@ -301,6 +315,7 @@ class StatusBar(Widget):
         padding: 0 1;
         background: $panel;
         color: $foreground;
+        & .status--microphone { color: $text-error; background: $error-muted; text-style: bold; }
         & .status--level-0 { color: $text-success; text-style: bold; }
         & .status--level-1 { color: $text-primary; text-style: bold; }
         & .status--level-2 { color: $text-warning; text-style: bold; }
@@ -315,6 +330,7 @@ class StatusBar(Widget):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         *(f"status--level-{level}" for level in range(5)),
+        "status--microphone",
         "status--model",
         "status--muted",
         "status--accent",

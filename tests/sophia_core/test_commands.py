@@ -16,9 +16,11 @@ from sophia_core.commands import (
     NeedsConfirmation,
     Registry,
     UnknownCommand,
+    _adapter,
     bind_line,
     command,
     declarations,
+    validate,
 )
 
 
@@ -131,6 +133,14 @@ def test_any_text_can_be_looked_for(typed: str) -> None:
 async def test_what_is_not_looked_for_is_asked_for(registry: Registry) -> None:
     with pytest.raises(BadArguments, match="needs 'query'"):
         await registry.run_line("/find ")
+
+
+async def test_what_checks_a_value_is_made_once(registry: Registry) -> None:
+    chosen = registry.get("kettle.boil")
+    assert validate(chosen, {"litres": "1.5"}) == {"litres": 1.5}
+    made = _adapter.cache_info().misses
+    assert validate(chosen, {"litres": "2"}) == {"litres": 2.0}
+    assert _adapter.cache_info().misses == made
 
 
 def test_a_name_cannot_be_declared_twice(registry: Registry) -> None:

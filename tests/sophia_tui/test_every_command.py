@@ -20,11 +20,22 @@ from sophia_tui.bindings import all_declarations
 from tests.oidc_server import OidcServer
 from tests.scripted import ScriptedTransport
 from tests.sophia_tui.conftest import ENV, settle
-from tests.sophia_tui.every import comparing, keeping, macros, personas, screens, servers, sessions, talking
+from tests.sophia_tui.every import (
+    comparing,
+    keeping,
+    macros,
+    personas,
+    screens,
+    servers,
+    sessions,
+    sound_files,
+    talking,
+    voice,
+)
 from tests.sophia_tui.every.walk import SCENES, Scene, Walk, leave_alone_the_desktop
 
 ROOT = Path(__file__).parents[2]
-WHERE = (comparing, keeping, macros, personas, screens, servers, sessions, talking)
+WHERE = (comparing, keeping, macros, personas, screens, servers, sessions, sound_files, talking, voice)
 """The files that declare scenes."""
 ELSEWHERE = {"compare.stop": "tests/sophia_tui/test_comparing.py"}
 """Commands whose main path another test runs in the real app, and where."""

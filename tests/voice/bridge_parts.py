@@ -188,7 +188,7 @@ class Wire:
             waiting.put_nowait((0.0, b""))
             await carrying
         except OSError:
-            return
+            target.transport.abort()
         finally:
             carrying.cancel()
 

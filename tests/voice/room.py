@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from sophia_core.voice.ports import FRAME_BYTES, AudioTrouble, Device, Frame, Playback, Transcript
+from tests.voice.speakers import Loudspeaker
 
 QUIET = Frame(bytes(FRAME_BYTES), 0.0)
 VOICE = Frame(b"\x01\x10" * (FRAME_BYTES // 2), 0.7)
@@ -28,6 +29,7 @@ class Room:
         self.opened: list[str | None] = []
         self.open = 0
         self.refuses: AudioTrouble | None = None
+        self.loudspeaker: Loudspeaker | None = None
 
     async def list(self) -> list[Device]:
         if self.refuses:
@@ -49,7 +51,9 @@ class Room:
             self.open -= 1
 
     async def play(self, rate: int, device: str | None = None) -> Playback:
-        raise AudioTrouble("Nothing is played here.")
+        if self.loudspeaker is None:
+            raise AudioTrouble("Nothing is played here.")
+        return await self.loudspeaker.play(rate, device)
 
     async def close(self) -> None: ...
 

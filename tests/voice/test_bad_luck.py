@@ -221,3 +221,11 @@ async def test_a_macro_speaks_listens_and_writes_down(started: Started, tmp_path
     result = await runtime.run("macro.run", "note")
     assert "Milk." in str(result.text if hasattr(result, "text") else result)
     assert (tmp_path / "short.wav").stat().st_size > 24_000
+
+
+async def test_what_leaves_the_machine_for_a_paid_voice_is_in_the_audit_log(started: Started) -> None:
+    runtime = await started()
+    for name in ("embedded", "elevenlabs", "server"):
+        runtime.bus.publish(VoiceChanged("mouth", name))
+    told = [each for each in await runtime.auditor.entries() if each.kind.startswith("voice")]
+    assert [(each.kind, each.subject) for each in told] == [("voice.paid", "elevenlabs")]

@@ -13,7 +13,7 @@ import pytest
 from sophia_core.voice.bridge.devices import BridgeDevices
 from sophia_core.voice.bridge.near_end import FarPlayback
 from sophia_core.voice.bridge.places import Place
-from sophia_core.voice.bridge.server import Bridge
+from sophia_core.voice.bridge.server import Bridge, BridgeState
 from sophia_core.voice.bridge.wire import new_token
 from sophia_core.voice.ports import AudioTrouble, DeviceLost, Frame, NoAudio, Notice
 from tests.voice.bridge_parts import Ends, ToyDevices, Wire, ends, number_of, until
@@ -48,7 +48,7 @@ async def test_devices_are_listed_with_names_that_can_be_shown() -> None:
 
 
 async def test_the_microphone_is_heard_and_closed() -> None:
-    states = []
+    states: list[BridgeState] = []
     async with _quick() as both:
         both.bridge._on_state = states.append
         async with aclosing(both.devices.listen()) as frames:

@@ -16,7 +16,7 @@ from sophia_core.voice.bridge.devices import BridgeDevices
 from sophia_core.voice.bridge.link import Link, Refused, Streams, enter
 from sophia_core.voice.bridge.places import Place
 from sophia_core.voice.bridge.wire import HEAD, Kind, Packet, Verdict, new_token, spoken
-from sophia_core.voice.ports import NoAudio
+from sophia_core.voice.ports import AudioTrouble, NoAudio
 from tests.voice.bridge_parts import PATIENCE_S, Ends, ToyDevices, ends, until
 
 TOKEN = new_token()
@@ -202,6 +202,14 @@ async def test_a_dead_link_is_noticed() -> None:
         assert "nothing came through" in await serving
 
 
+async def _next_request(reader: asyncio.StreamReader) -> int:
+    while True:
+        kind, _, number, length = wire.parse_head(await reader.readexactly(HEAD.size))
+        await reader.readexactly(length)
+        if kind is Kind.ASK:
+            return number
+
+
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -213,7 +221,7 @@ async def _impostor(behaviour: Behaviour) -> AsyncIterator[BridgeDevices]:
         try:
             await behaviour(reader, writer)
             await reader.read()
-        except (OSError, EOFError):
+        except (OSError, EOFError, asyncio.CancelledError):
             pass
         finally:
             writer.transport.abort()
@@ -278,22 +286,22 @@ async def test_what_is_no_bridge_is_told_in_a_sentence(
         Packet(Kind.TAKEN, 1, 0).packed(),
         Packet(Kind.TOLD, 1, 0, b"nonsense").packed(),
     ],
+    ids=["random", "huge", "frame", "more", "cut", "taken", "text"],
 )
 async def test_a_bridge_that_talks_nonsense_is_lost_and_not_believed(said: bytes) -> None:
     async def betray(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await links.admit((reader, writer), TOKEN, full=lambda: False)
-        kind, _, number, length = wire.parse_head(await reader.readexactly(HEAD.size))
-        while kind is not Kind.ASK:
-            kind, _, number, length = wire.parse_head(await reader.readexactly(HEAD.size))
-        await reader.readexactly(length)
+        number = await _next_request(reader)
         writer.write(spoken(Kind.ANSWER, {"id": "x", "back": False, "name": "evil\x1b[2J"}, number=number).packed())
+        await _next_request(reader)
         writer.write(said)
 
     async with _impostor(betray) as devices:
-        with pytest.raises(NoAudio):
+        with pytest.raises(AudioTrouble) as error:
             playback = await devices.play(16_000)
             await playback.write(bytes(640))
             await playback.finish()
+        assert error.value.hint
         assert "\x1b" not in devices.name
 
 

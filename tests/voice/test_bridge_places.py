@@ -99,7 +99,8 @@ def test_sockets_of_killed_processes_are_removed_and_those_of_others_kept(tmp_pa
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     folder = tmp_path / "v"
-    mine = new_socket(folder)
+    folder.mkdir()
+    mine = folder / f"{os.getpid()}-00.voice"
     mine.touch()
     (folder / f"{gone.pid}-00.voice").touch()
     (folder / "strange.voice").touch()
@@ -113,6 +114,10 @@ def test_a_folder_of_somebody_else_or_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "v").symlink_to(tmp_path / "real")
     with pytest.raises(PermissionError):
         new_socket(tmp_path / "v")
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_none(tmp_path: Path) -> None:
+    assert new_socket(tmp_path / ("x" * 90)) is None
 
 
 def test_a_token_is_64_hexadecimal_digits() -> None:

@@ -1,4 +1,4 @@
-"""`sophia voice bridge | join | ssh` as they are run: real processes, a real pipe, a real SSH server where there is one."""
+"""`sophia voice bridge | join | ssh` as they are run: real processes and pipes, and a real SSH server."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -49,7 +50,7 @@ async def test_the_one_line_without_ssh_brings_a_bridge_that_is_gone_with_it(tmp
     port = real_ssh._free_port()
     folder = tmp_path / "run" / "voice"
     with _bridge(tmp_path, "--port", str(port)) as bridge:
-        joined = subprocess.Popen(
+        joined = subprocess.Popen(  # noqa: ASYNC220 - it takes milliseconds
             [*SOPHIA, "voice", "join", str(port)], stdin=bridge.stdout, stdout=subprocess.PIPE, env=_env(tmp_path)
         )
         assert bridge.stdout is not None
@@ -155,7 +156,7 @@ NEEDS_SSH = pytest.mark.skipif(bool(real_ssh.missing()), reason=real_ssh.missing
 @NEEDS_SSH
 @pytest.mark.parametrize("more", [(), ("AllowStreamLocalForwarding no",)], ids=["socket", "port"])
 async def test_over_a_real_ssh_connection_sound_is_played_and_nothing_is_left(more: tuple[str, ...]) -> None:
-    with real_ssh.TemporaryDirectory(prefix="sophia-far-") as name, real_ssh.host({"SOPHIA_HOME": name}, *more) as host:
+    with TemporaryDirectory(prefix="sophia-far-") as name, real_ssh.host({"SOPHIA_HOME": name}, *more) as host:
         folder = Path(name) / "run" / "voice"
         toys, token = ToyDevices(pace=0.1), new_token()
         bridge = Bridge(toys, token, name="laptop")
@@ -179,7 +180,7 @@ async def test_over_a_real_ssh_connection_sound_is_played_and_nothing_is_left(mo
 @NEEDS_SSH
 async def test_what_is_missing_over_there_is_told_in_a_sentence() -> None:
     refusing = ("AllowTcpForwarding no", "AllowStreamLocalForwarding no")
-    with real_ssh.TemporaryDirectory(prefix="sophia-far-") as name:
+    with TemporaryDirectory(prefix="sophia-far-") as name:
         with real_ssh.host({"SOPHIA_HOME": name}, *refusing) as host:
             far = ssh.Far(host.name, host.port, host.options, str(real_ssh.SOPHIA))
             with pytest.raises(AudioTrouble, match="refuses to forward"):

@@ -21,6 +21,8 @@ from sophia_core.voice.ports import DeviceLost, NoAudio, Notice
 CONNECT_S: Final = 2.0
 ANSWER_S: Final = 15.0
 AGAIN_S: Final = (0.05, 0.2, 0.4, 0.8, 1.0)
+MOST_LOST: Final = 3
+"""So often a request is repeated over another link."""
 GIVE_UP_S: Final = 12.0
 """So long a lost bridge is looked for; it keeps what is open for a little less."""
 IDLE_S: Final = 60.0
@@ -51,7 +53,7 @@ class Call:
         self._connecting = asyncio.Lock()
         self._session = ""
         self._numbers = itertools.count(1)
-        self._names = itertools.count(1)
+        self._names = itertools.count()
         self._waiting: dict[int, asyncio.Future[Words]] = {}
         self._streams: dict[int, Stream] = {}
         self._idle: asyncio.TimerHandle | None = None
@@ -92,15 +94,16 @@ class Call:
 
     async def ask(self, words: Words) -> Words:
         """Return the bridge's answer; asks again after a lost link. Raises AudioTrouble."""
-        until = time.monotonic() + ANSWER_S
-        while True:
+        for pause_s in (*AGAIN_S[:MOST_LOST], None):
             link = await self.connected()
             try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(until - time.monotonic(), 0.0)):
+                async with asyncio.timeout(ANSWER_S):
                     answer = await self._ask(link, words)
                 break
-            except LinkLost:
-                continue
+            except LinkLost as error:
+                if pause_s is None:
+                    raise DeviceLost(f"The voice bridge is lost again and again: {error}.", BACK_HINT) from None
+                await asyncio.sleep(pause_s)
             except TimeoutError:
                 raise DeviceLost("The bridge does not answer.", BACK_HINT) from None
         self._rest()

@@ -1,7 +1,7 @@
 """`sophia voice join`: takes a bridge's token from stdin, and lets SOPHIA here find the bridge until stdin ends.
 
-The first line is the token and a name. Where no address is given, a new socket's path is told on stdout, and the next
-line says what became of it: its path again once it is carried to the bridge, or a port instead.
+The first line is the token and a name. Where no address is given, a new socket's path is told on stdout (empty: none
+can be had), and the next line says what became of it: its path again once it is carried to the bridge, or a port.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ async def join(folder: Path, said: asyncio.StreamReader, tell: Callable[[str], o
         raise AudioTrouble("What came from stdin is no token of a voice bridge.", hint)
     socket = None if address else new_socket(folder)
     try:
-        if socket is not None:
-            tell(_marked(ready=str(socket)))
+        if address is None:
+            tell(_marked(ready=str(socket or "")))
             address = await _line(said)
         fit = parse_address(address or "")
         if fit is None:

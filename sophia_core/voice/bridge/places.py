@@ -84,14 +84,15 @@ def private_folder(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-def new_socket(folder: Path) -> Path:
-    """Return a new place for a socket in a private folder; those of ended bridges are removed. Raises OSError."""
+def new_socket(folder: Path) -> Path | None:
+    """Return a new place for a socket in a private folder; None where the folder's path is too long for one.
+
+    Sockets of ended bridges are removed. Raises OSError.
+    """
     private_folder(folder)
     tidy(folder)
     path = folder / f"{os.getpid()}-{secrets.token_hex(8)}.voice"
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise OSError(f"the path {str(path)!r} is too long for a socket")
-    return path
+    return path if len(os.fsencode(path)) <= LONGEST_PATH else None
 
 
 def tidy(folder: Path) -> None:

@@ -16,6 +16,7 @@ from backend_client import BackendError
 from backend_client.errors import Unreachable
 from sophia_core.attach.pictures import plain_png
 from sophia_core.attach.reading import Ready
+from sophia_core.events import LevelMeasured, ListeningChanged, SpeakingChanged, VoiceDegraded
 from sophia_tui.screens.allow_program import AllowProgram
 from sophia_tui.screens.ask_secret import AskSecret
 from sophia_tui.screens.ask_text import AskText
@@ -200,6 +201,37 @@ async def editing_a_question(walk: Walk) -> None:
 @state()
 async def a_pane_to_come(walk: Walk) -> None:
     await walk.press("f4")
+
+
+@state()
+async def voice_pane(walk: Walk) -> None:
+    await walk.press("f3")
+
+
+@state()
+async def voice_hearing(walk: Walk) -> None:
+    """Somebody speaks: seen in the pane and in the status bar."""
+    await walk.press("f3")
+    walk.app.runtime.bus.publish(ListeningChanged("hearing", "How do I reverse a", "embedded", open=True))
+    walk.app.runtime.bus.publish(LevelMeasured(0.6, speech=True))
+    walk.app.runtime.bus.publish(VoiceDegraded("ear", "server", "No connection.", "Is it running?", "embedded"))
+    await walk.settle()
+
+
+@state()
+async def voice_in_chat(walk: Walk) -> None:
+    """What is heard stands above the prompt, and SOPHIA speaks."""
+    walk.app.runtime.bus.publish(SpeakingChanged("speaking", "A list knows its length.", "embedded"))
+    walk.app.runtime.bus.publish(ListeningChanged("hearing", "Why does the list", "embedded", open=True))
+    await walk.settle()
+
+
+@state(AskText)
+async def voice_behind_a_dialog(walk: Walk) -> None:
+    """The microphone is open below a dialog, and above it."""
+    walk.app.runtime.bus.publish(ListeningChanged("waiting", hands_free=True, open=True))
+    walk.app.run_worker(walk.app.push_screen_wait(AskText("What is the new persona called?")))
+    await walk.screen(AskText)
 
 
 @state(CompareScreen, chat(RICH), chat(RICH))
