@@ -14,9 +14,13 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sophia_core.cmdline import BadLine, Word, split_name, split_words
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 Handler = Callable[..., Awaitable[object]]
 AnyHandler = TypeVar("AnyHandler", bound=Handler)
@@ -49,10 +53,12 @@ class CommandDisabled(CommandError):
 class NeedsConfirmation(CommandError):
     """A dangerous command was sent without `confirmed`."""
 
-    def __init__(self, message: str, hint: str = "", *, what: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, what: str = "", line: str = "") -> None:
         super().__init__(message, hint)
         self.what = what
         """What it would do, as a sentence to ask about."""
+        self.line = line
+        """The command with what it was given, where that says to what it would be done; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +253,12 @@ class Registry:
         if reason := chosen.disabled_reason():
             raise CommandDisabled(f"{chosen.name} cannot run now: {reason}")
         if chosen.spec.dangerous and not confirmed:
+            given = " ".join(str(value) for value in values.values() if value is not None)
             raise NeedsConfirmation(
-                f"{chosen.name} cannot be undone.", "Confirm it, or pass --yes from a shell.", what=chosen.spec.help
+                f"{chosen.name} cannot be undone.",
+                "Confirm it, or pass --yes from a shell.",
+                what=chosen.spec.help,
+                line=f"{chosen.name} {given}" if given else "",
             )
         valid = validate(chosen, values)
         try:
@@ -314,17 +324,25 @@ def validate(chosen: Command, values: dict[str, object]) -> dict[str, object]:
     """The values as the handler's types, by pydantic. Raises BadArguments naming the parameter."""
     if not values:
         return values
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     hints = _hints(chosen.handler)
     valid: dict[str, object] = {}
     for name, value in values.items():
         try:
-            valid[name] = TypeAdapter(hints[name]).validate_python(value)
+            valid[name] = _adapter(hints[name]).validate_python(value)
         except ValidationError as error:
             problem = error.errors()[0]["msg"]
             raise BadArguments(f"{chosen.name}: {name!r}: {problem}", usage(chosen.spec)) from None
     return valid
+
+
+@lru_cache(maxsize=256)
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    """What checks values of this type. Made once for each type: it costs more than a thousand checks by it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(hint)
 
 
 def usage(spec: Declaration) -> str:

@@ -14,6 +14,7 @@ from sophia_core.config_file import write_value
 from sophia_core.events import SettingChanged
 from sophia_core.first_look import AUTO
 from sophia_core.sanitize import one_line
+from sophia_tui.letting_go import let_go_of_colours
 from sophia_tui.theming import ThemeProblem, choose_theme, load_theme, load_themes, themes_dir, variable_defaults
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Looks:
         """Uses the chosen theme, where it is not in use already."""
         if app.theme != self.name:
             app.theme = self.name
+        app.theme_changed_signal.subscribe(app, let_go_of_colours)
         if self._still:
             self._keep_still(app, still=True)
         if app.ascii_only:

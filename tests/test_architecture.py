@@ -14,8 +14,8 @@ from tools.generate_docs import PAGES, ROOT
 
 PACKAGES = ("sophia_cli", "sophia_tui", "sophia_core", "backend_client", "local_store")
 MOST_LINES = 500
-PRIVATE_TEXTUAL = {f"sophia_tui/{name}.py" for name in ("drawing", "driver", "terminal", "toasts")}
-"""The imports of private Textual modules, whose version is pinned for them; see docs/adr/0009 and 0028."""
+PRIVATE_TEXTUAL = {f"sophia_tui/{name}.py" for name in ("drawing", "driver", "letting_go", "terminal", "toasts")}
+"""The imports of private Textual modules, whose version is pinned for them; see docs/adr/0009, 0028 and 0032."""
 
 
 def sources() -> list[Path]:

@@ -50,7 +50,7 @@ class Kettle:
         return query, limit
 
     @command("kettle.smash", dangerous=True)
-    async def smash(self) -> str:
+    async def smash(self, lid: str | None = None) -> str:
         """Break it."""
         return "broken"
 
@@ -194,3 +194,12 @@ def test_any_line_is_read_or_refused(line: str) -> None:
 )
 def test_words_are_read_as_people_write_them(line: str, words: list[str]) -> None:
     assert [word.text for word in split_line(line)[1]] == words
+
+
+async def test_a_question_names_what_it_would_be_done_to(registry: Registry) -> None:
+    with pytest.raises(NeedsConfirmation) as alone:
+        await registry.run_line("kettle.smash")
+    assert alone.value.line == ""
+    with pytest.raises(NeedsConfirmation) as named:
+        await registry.run_line("kettle.smash copper")
+    assert named.value.line == "kettle.smash copper"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
+from typing import Any
 
 from textual.app import ComposeResult
+from textual.color import Color
 from textual.screen import Screen
 from textual.widgets import Label
 
 from sophia_tui.drawing import ThriftyApp
+from tests.scripted import chat
 
 
 class Page(Screen[None]):
@@ -36,3 +40,18 @@ async def test_a_page_that_was_closed_leaves_nothing_drawn_behind() -> None:
             await pilot.pause()
             gc.collect()
         assert drawn() is None
+
+
+async def test_another_theme_begins_without_the_colours_of_the_one_before(open_app: Any) -> None:
+    async with open_app(chat("unused")) as (app, _):
+        other = next(name for name in sorted(app.looks.themes) if name != app.theme)
+        before, after = Color(1, 2, 3), Color(4, 5, 6)
+        before.blend(after, 0.123456)
+        changed = asyncio.Event()
+        app.theme_changed_signal.subscribe(app, lambda _: changed.set())  # told after the app's own
+        app.theme = other
+        async with asyncio.timeout(60):
+            await changed.wait()
+        made = Color.blend.cache_info().misses
+        before.blend(after, 0.123456)
+        assert Color.blend.cache_info().misses == made + 1
