@@ -133,7 +133,9 @@ class Connecting:
     def _check_removal(self, name: str, instead: str | None) -> None:
         if name not in self.names:
             known = ", ".join(self.names) or "none"
-            raise BadArguments(f"No provider {name!r} is written down.", f"Written down: {known}.")
+            alone = not self.names and self._alone
+            hint = "base_url names the one in use: /settings says where that is set." if alone else ""
+            raise BadArguments(f"No provider {name!r} is written down.", hint or f"Written down: {known}.")
         if instead is not None and (instead == name or instead not in (*self.names, "embedded", AUTO)):
             raise BadArguments(f"{instead!r} cannot take its place.", f"Name another provider, or {AUTO}.")
         if instead is None and self._users is not None and self._users.in_use(name):

@@ -169,7 +169,7 @@ def source_of(content: bytes, where: str, *, foreign: bool) -> Source | Problem:
     except UnicodeDecodeError:
         return Problem(where, "is not UTF-8.", "Save the file as UTF-8.")
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        return Problem(where, f"is not valid TOML: {error}.", "Correct it.")
+        return Problem(where, f"This is not valid TOML: {error}.", "Correct it.")
     if foreign and sanitize(text) != text:
         # Somebody has to look at it before it counts, and must see all there is, in the order in which it is read.
         return Problem(where, "has characters that do not show.", r"Write such characters as \u and four digits.")

@@ -171,7 +171,7 @@ class SophiaApp(ThriftyApp):
     @on(TextArea.Changed, "#prompt")
     def _typing(self) -> None:
         """A question is coming: what it needs is imported beside the typing, not before it and not after it."""
-        if self.ready.is_set() and not self.warmed:
+        if self.ready.is_set() and not self.warmed and self.query("#chat"):
             self.warmed = True
             self.run_worker(self.runtime.client.warm(), name="warm")
             self.chat.transcript.warm()

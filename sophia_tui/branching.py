@@ -20,7 +20,11 @@ def tree_rows(messages: Sequence[Message], shown: set[str], *, ascii_only: bool 
     known = {message.id for message in messages}
     for message in messages:
         children.setdefault(message.parent_id if message.parent_id in known else None, []).append(message)
-    return [_item(message, lead, message.id in shown, ascii_only) for message, lead in _walk(children, ascii_only)]
+    parted = {each.id for ways in children.values() if len(ways) > 1 for each in ways}
+    return [
+        _item(message, lead, message.id in shown, ascii_only, parted=message.id in parted)
+        for message, lead in _walk(children, ascii_only)
+    ]
 
 
 def _walk(children: dict[str | None, list[Message]], ascii_only: bool) -> Iterator[tuple[Message, str]]:
@@ -39,9 +43,12 @@ def _walk(children: dict[str | None, list[Message]], ascii_only: bool) -> Iterat
                 stack.append((way, below + (last if final else tee), below + ("  " if final else bar)))
 
 
-def _item(message: Message, lead: str, shown: bool, ascii_only: bool) -> PickItem[str]:
+def _item(message: Message, lead: str, shown: bool, ascii_only: bool, *, parted: bool) -> PickItem[str]:
+    """`parted`: there are others in its place, so the model is named first: a long answer leaves no room behind it."""
     who = "You" if message.role == "user" else "SOPHIA" if message.role == "assistant" else message.role
     taken, other = ("*", "o") if ascii_only else ("●", "○")  # never a blank: a label loses those it begins with
     mark = taken if shown else other
     said = one_line(message.text, LONGEST) or f"({message.status})"
+    if parted and message.model and message.role == "assistant":
+        return PickItem(message.id, f"{mark} {lead}{one_line(message.model, 24)}: {said}")
     return PickItem(message.id, f"{mark} {lead}{who}: {said}", message.model or "")

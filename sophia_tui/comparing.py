@@ -169,6 +169,8 @@ class Comparing:
         prompt = self._app.chat.prompt
         if prompt.draft.strip() == event.question.strip():
             prompt.load_text("")
+        elif self._app.dispatcher.is_command(prompt.draft):
+            prompt.accepted()  # the line that asked for this: both answers may take minutes to end
         # A macro goes on by itself, and what is open already was opened by somebody.
         if self._app.runtime.macros.running is None and len(self._app.screen_stack) == 1:
             self._app.call_later(self.show)

@@ -22,7 +22,7 @@ from sophia_core.events import NoticeLevel, TurnFinished
 from sophia_core.keymap import show_key
 from sophia_core.macros.outcome import MacroResult
 from sophia_core.present import Verbatim, pairs_of, sentence
-from sophia_core.sanitize import sanitize
+from sophia_core.sanitize import one_line, sanitize
 from sophia_tui.arguments import kind_of
 from sophia_tui.clipboard import Clipboard
 from sophia_tui.toasts import lift
@@ -39,7 +39,9 @@ MAX_TOAST = 400
 LONG = MAX_TOAST // 2
 MOST_RECENT = 20
 RECENT = "commands"
-ROWS_PER_TOAST = 6
+ROWS_PER_TOAST = 8
+READ_S = 3.0
+"""So long a word in the corner has been there when it is taken for read."""
 NO_UNDO = "/undo does not take it back."
 
 
@@ -49,6 +51,7 @@ class _Toast:
 
     text: str
     severity: SeverityLevel
+    since: float
     until: float
 
 
@@ -65,6 +68,7 @@ class Dispatcher:
 
     def start(self, name: str, *args: object) -> None:
         """Runs a command by name; returns at once."""
+        self.forget(read=True)
 
         async def once(confirmed: bool) -> object:
             return await self._app.runtime.run(name, *args, confirmed=confirmed)
@@ -77,6 +81,7 @@ class Dispatcher:
 
     def choose(self, spec: Declaration) -> None:
         """Runs a command chosen from the palette, asking for what it needs first."""
+        self.forget(read=True)
         self.used(spec.name)
         self._app.run_worker(self._ask_and_run(spec), group="commands", exit_on_error=True)
 
@@ -115,6 +120,7 @@ class Dispatcher:
 
     def submit(self, text: str) -> None:
         """What was typed into the prompt: a question, or a command line after `/`."""
+        self.forget(read=True)
         chat = self._app.chat
         if self.is_command(text):
 
@@ -159,7 +165,8 @@ class Dispatcher:
             try:
                 result = await once(False)
             except NeedsConfirmation as question:
-                if not await self._app.dialogs.confirm(question.what or str(question), NO_UNDO):
+                said = "\n".join(filter(None, (one_line(question.line, 200), NO_UNDO)))
+                if not await self._app.dialogs.confirm(question.what or str(question), said):
                     return
                 result = await once(True)
             except Blind as trouble:
@@ -217,16 +224,17 @@ class Dispatcher:
         shown = words if len(words) <= MAX_TOAST else words[: MAX_TOAST - 1] + "…"
         self._toast(shown, SEVERITY[level], 6 if level == "info" else 12)
 
-    def forget(self) -> None:
-        """Takes the words in the corner away: something else is being done now."""
-        self._toasts = []
+    def forget(self, *, read: bool = False) -> None:
+        """Takes the words in the corner away: something else is being done now; or those that had time to be `read`."""
+        since = time.monotonic() - READ_S
+        self._toasts = [each for each in self._toasts if read and each.since > since]
         self._app.call_later(self._draw_toasts)
 
     def _toast(self, text: str, severity: SeverityLevel, seconds: float) -> None:
         """As many as a part of the screen has room for, and none twice: they lie over what the person is doing."""
         now, room = time.monotonic(), max(1, self._app.size.height // ROWS_PER_TOAST)
         others = [each for each in self._toasts if each.until > now and each.text != text]
-        self._toasts = [*others, _Toast(text, severity, now + seconds)][-room:]
+        self._toasts = [*others, _Toast(text, severity, now, now + seconds)][-room:]
         self._app.call_later(self._draw_toasts)  # after those that are on their way to the screen
 
     def _draw_toasts(self) -> None:
@@ -274,6 +282,8 @@ class Dispatcher:
                 self.start("voice.stop")
             case "persona":
                 self.start("persona.choose")
+            case "model":
+                self.choose(self._app.runtime.registry.get("model.use").spec)
             case "recording":
                 self.notice("info", "What you do is taken down.", "/macro.keep NAME keeps it, /macro.discard does not.")
             case _:

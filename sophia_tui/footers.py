@@ -100,6 +100,14 @@ def _can_go_on(status: str, text: str, begun_by: str | None) -> bool:
     return bool(text.strip()) and not (begun_by and status in BROKEN)
 
 
+REASONS = {
+    "tool_calls": "asked for a tool",
+    "function_call": "asked for a tool",
+    "content_filter": "held back by the server's filter",
+}
+"""Why a server says that it ended, in words."""
+
+
 def _ended(ending: Ending, can_go_on: bool) -> list[str]:
     """Why it ended so, and what can be done about it."""
     said = []
@@ -112,7 +120,8 @@ def _ended(ending: Ending, can_go_on: bool) -> list[str]:
     elif ending.finish_reason == "length":
         said.append(f"reached its length limit; {GO_ON}")
     elif ending.finish_reason not in (None, "stop"):
-        said.append(one_line(str(ending.finish_reason), 40))
+        reason = one_line(str(ending.finish_reason), 40)
+        said.append(REASONS.get(reason, reason))
     return said
 
 

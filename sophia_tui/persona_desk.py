@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 from sophia_core.personas.persona import NAME, RESERVED
 from sophia_core.personas.personas import PersonaError
 from sophia_core.personas.variables import fill, values_here
+from sophia_core.sanitize import one_line
 
 if TYPE_CHECKING:
     from sophia_core.personas.persona import Persona
     from sophia_tui.app import SophiaApp
     from sophia_tui.screens.personas import Shown, Wish
+
+
+def can_be_named(name: str) -> bool:
+    """Whether a persona may be called so."""
+    return NAME.fullmatch(name) is not None and name not in RESERVED
 
 
 class PersonaDesk:
@@ -54,17 +60,30 @@ class PersonaDesk:
             case "edit":
                 return await self.edit(name)
             case "new":
-                chosen = await self._app.dialogs.ask_text("What is the new persona called?")
-                return await self.edit(chosen.strip()) if chosen and chosen.strip() else None
+                known = name in self._people
+                chosen = await self._name("What is the new persona called?", "" if known else name)
+                return await self.edit(chosen) if chosen else None
             case "duplicate":
-                chosen = await self._app.dialogs.ask_text(f"What is the copy of {name} called?")
-                return str(await run("persona.duplicate", name, chosen.strip())) if chosen and chosen.strip() else None
+                chosen = await self._name(f"What is the copy of {name} called?")
+                return str(await run("persona.duplicate", name, chosen)) if chosen else None
+
+    async def _name(self, title: str, typed: str = "") -> str:
+        """A name that can be a persona's, asked for until it is one; empty when the person gave up."""
+        from sophia_tui.screens.ask_text import AskText
+
+        detail = ""
+        while (said := await self._app.push_screen_wait(AskText(title, typed, detail=detail))) and said.strip():
+            typed = said.strip()
+            if can_be_named(typed):
+                return typed
+            detail = f"{one_line(typed, 40)!r} cannot be a persona's name: use small letters, digits, _ and -."
+        return ""
 
     async def edit(self, name: str) -> str | None:
         """Opens the editor; what to say about what was saved."""
         from sophia_tui.screens.persona_editor import PersonaEditor
 
-        if not NAME.fullmatch(name) or name in RESERVED:
+        if not can_be_named(name):
             raise PersonaError(f"{name[:60]!r} cannot be a persona's name.", "Use small letters, digits, _ and -.")
         text, where = await self._personas.text_of(name)
         own = str(self._app.runtime.paths.personas_dir / f"{name}.toml")

@@ -78,7 +78,8 @@ def after(values: VoiceValues, event: Event) -> VoiceValues:
         case VoiceChanged(part="mouth"):
             return replace(values, mouth=one_line(event.name or "nobody", 40), mouth_why=one_line(event.reason, 200))
         case VoiceDegraded():
-            words = " ".join(filter(None, (f"{event.name}: {event.reason}", event.hint)))
+            twice = event.reason.casefold().startswith(f"{event.name.casefold()}:")
+            words = " ".join(filter(None, (event.reason if twice else f"{event.name}: {event.reason}", event.hint)))
             return replace(values, trouble=one_line(words, 400))
         case PersonaChanged():
             return replace(values, persona=one_line(event.title, 40))

@@ -15,6 +15,7 @@ from sophia_core.voice.settings import VoiceSettings
 
 USUAL: Final = "default"
 """What stands for the system's own device, and for the voice that persona and settings name."""
+NONE_HINT: Final = "Plug them in and ask again; over SSH, `sophia voice ssh` brings those of your own machine."
 Keep = Callable[[str, str], Awaitable[object]]
 """Writes a setting down: `settings.set`."""
 
@@ -60,7 +61,10 @@ class Choosing:
     @command("voice.devices", enabled=_available)
     async def devices(self) -> list[DeviceRow]:
         """List the microphones and loudspeakers there are."""
-        return [DeviceRow(one_line(each.id, 120), _KINDS[each.kind], self._about(each)) for each in await self._all()]
+        there = await self._all()
+        if not there:
+            raise CommandError("There is neither a microphone nor a loudspeaker here.", NONE_HINT)
+        return [DeviceRow(one_line(each.id, 120), _KINDS[each.kind], self._about(each)) for each in there]
 
     @command("voice.input", enabled=_available)
     async def use_input(self, name: str = USUAL) -> str:

@@ -7,7 +7,7 @@ import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from backend_client.errors import BackendError
@@ -17,7 +17,7 @@ from sophia_core.events import Bus, Notice, SpeechHeard
 from sophia_core.present import sentence
 from sophia_core.sanitize import one_line
 from sophia_core.voice.echo import EchoGuard
-from sophia_core.voice.ports import NoVoice, Transcript
+from sophia_core.voice.ports import AudioTrouble, NoVoice, Transcript
 from sophia_core.voice.settings import VoiceSettings
 from sophia_core.voice.utterances import Utterance
 
@@ -34,6 +34,14 @@ def words_of(text: str) -> str:
     """What was said, on one safe line; empty where it is no speech, as in `[music]`. It is never a command line."""
     line = " ".join(one_line(text, LONGEST_TEXT).split()).lstrip("/ ")
     return line if any(sign.isalnum() for sign in _ASIDE.sub("", line)) else ""
+
+
+@dataclass(slots=True)
+class Captured:
+    """What was said to the command that asked for it, and why it is not all."""
+
+    words: list[str] = field(default_factory=list)
+    trouble: AudioTrouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class Dictation:
         self._writing: asyncio.Task[None] | None = None
         self._looking: set[asyncio.Task[None]] = set()
         self._asking: asyncio.Task[None] | None = None
-        self._captured: list[str] | None = None
+        self._captured: Captured | None = None
 
     @property
     def busy(self) -> bool:
@@ -103,14 +111,18 @@ class Dictation:
             await asyncio.wait([self._writing])
 
     @contextmanager
-    def captured(self) -> Iterator[list[str]]:
-        """What is said meanwhile to the command that asked for it comes into this list."""
-        heard: list[str] = []
-        self._captured = heard
+    def captured(self) -> Iterator[Captured]:
+        """What is said meanwhile to the command that asked for it comes into this."""
+        self._captured = heard = Captured()
         try:
             yield heard
         finally:
             self._captured = None
+
+    def failed(self, trouble: AudioTrouble) -> None:
+        """Tell the command that asked for it, which says so itself."""
+        if self._captured is not None:
+            self._captured.trouble = trouble
 
     def look_ahead(self, pcm: bytes, tell: Callable[[str], None], *, at_once: bool) -> None:
         """Write down what was said so far, for it to be seen; left out while that is being done already."""
@@ -157,6 +169,8 @@ class Dictation:
         try:
             found = await self._all_ears().transcribe(said.utterance.pcm, language=self._settings.language)
         except NoVoice as trouble:
+            if said.mode == "caller":
+                return self.failed(trouble)
             self._bus.publish(Notice("warning", trouble.message, trouble.hint))
             return
         words = words_of(found.text)
@@ -169,7 +183,7 @@ class Dictation:
 
     async def _deliver(self, words: str, found: Transcript, said: Said) -> None:
         if said.mode == "caller" and self._captured is not None:
-            self._captured.append(words)
+            self._captured.words.append(words)
             self._bus.publish(SpeechHeard(words, found.by, found.seconds, "caller"))
         elif self.sends:
             self._bus.publish(SpeechHeard(words, found.by, found.seconds, "chat"))

@@ -49,6 +49,7 @@ PATIENCE_FRAMES: Final = 10_000 // FRAME_MS
 PARTIAL_FRAMES: Final = 1_400 // FRAME_MS
 """What was said so far is written down so often, and in every breath."""
 BREATH_MS: Final = 200
+TEXT_WORKS: Final = "Text always works."
 UNHEARD: Final = "Nobody spoke."
 NO_DETECTOR: Final = "Speech is told by its loudness alone for now."
 Mode = Literal["talk", "hands_free", "caller"]
@@ -138,9 +139,11 @@ class Listening:
             raise CommandError("Somebody is being listened to already.", "/voice.cancel ends that.")
         with self.dictation.captured() as heard:
             await self._session("caller")
-        if not heard:
-            raise CommandError("Nothing was heard.", self.state.reason or "Speak once the microphone is open.")
-        return Verbatim(" ".join(heard))
+        if heard.words:
+            return Verbatim(" ".join(heard.words))
+        if heard.trouble:
+            raise CommandError(sentence(one_line(heard.trouble.message, 200)), heard.trouble.hint or TEXT_WORKS)
+        raise CommandError("Nothing was heard.", "Speak once the microphone is open.")
 
     @command("voice.hands_free", slash="handsfree", enabled=_available, audited=True)
     async def use_hands_free(self, on: Literal["on", "off"] | None = None) -> str:
@@ -237,7 +240,10 @@ class Listening:
         except AudioTrouble as trouble:
             self._why_off = reason = sentence(one_line(trouble.message, 200))
             self._bus.publish(VoiceDegraded("device", self.device or "microphone", reason, trouble.hint))
-            self._bus.publish(Notice("warning", reason, trouble.hint or "Text always works."))
+            if self._mode == "caller":
+                self.dictation.failed(trouble)
+            else:
+                self._bus.publish(Notice("warning", reason, trouble.hint or TEXT_WORKS))
 
     def _closed(self, hearing: asyncio.Task[None]) -> None:
         """The microphone is closed, also where its task was ended before it began."""

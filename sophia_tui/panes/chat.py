@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.getters import query_one
@@ -125,6 +125,13 @@ class ChatPane(Horizontal):
 
     def focus_prompt(self) -> None:
         self.prompt.focus()
+
+    def on_key(self, event: events.Key) -> None:
+        """Whoever types after a click into the conversation means the prompt; in vim's keys a letter is a command."""
+        if event.is_printable and event.character and self.transcript.has_focus and self.prompt.mode == "":
+            event.stop()
+            self.prompt.focus()
+            self.prompt.insert(event.character)
 
     def heard(self, event: Event) -> None:
         """Every event of the app comes through here."""

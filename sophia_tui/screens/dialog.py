@@ -16,6 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
 from sophia_core.sanitize import sanitize
+from sophia_tui.widgets.microphone import MicrophoneSign
 
 Result = TypeVar("Result")
 
@@ -151,6 +152,7 @@ class Dialog(ModalScreen[Result]):
     def compose(self) -> ComposeResult:
         """The box with what the subclass puts in it."""
         self._take_size()
+        yield MicrophoneSign()
         with Box(id="box"):
             yield from self.compose_box()
 

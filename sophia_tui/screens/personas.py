@@ -21,6 +21,8 @@ from sophia_tui.screens.finder import Finder, Rows, fit
 from sophia_tui.screens.fuzzy import best
 from sophia_tui.tints import shade_of
 
+NOBODY = "Nobody is called so. New makes somebody who is."
+
 Wish = Literal["use", "edit", "new", "duplicate", "delete", "trust"]
 
 
@@ -116,9 +118,11 @@ class PersonaScreen(Finder[tuple[Wish, str]]):
 
     def rest(self, index: int | None) -> None:
         shown = None if index is None else self.people[self._found[index]]
-        self.query_one("#about", Line).say(_about(shown) if shown else "Nobody is called so.")
+        self.query_one("#about", Line).say(_about(shown) if shown else NOBODY)
         self.query_one("#told", Line).say(shown.prompt or "It is told nothing." if shown else "")
         self.query_one("#preview").scroll_home(animate=False)
+        for button in ("edit", "duplicate", "delete"):
+            self.query_one(f"#{button}").display = shown is not None
         self.query_one("#use").display = shown is not None and shown.trusted
         self.query_one("#trust").display = shown is not None and not shown.trusted
         self.query_one("#delete", Button).disabled = shown is None or shown.where != "yours"
@@ -133,7 +137,8 @@ class PersonaScreen(Finder[tuple[Wish, str]]):
         """Leaves, wanting this of the persona under the cursor."""
         button = self.query_one(f"#{wish}", Button)
         if not button.disabled and button.display:
-            name = self.people[self._found[self.cursor]].persona.name if self._found else ""
+            typed = self.query_one("#query", Input).value  # of somebody new who was looked for and is not there
+            name = self.people[self._found[self.cursor]].persona.name if self._found else typed
             self.dismiss((wish, name))
 
     def action_scroll_preview(self, lines: int) -> None:

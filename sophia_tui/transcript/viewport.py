@@ -70,6 +70,7 @@ class Viewport(ScrollView):
         self._takes = Takes(unicode=not ascii_only, links=links)
         self._lexers = Lexers()
         self._loading: set[str] = set()
+        self._warmed = False
         self._flow = Flow(self._sheet(80))
         self._painter = Painter(self._glyphs)
         self._refiner = Refiner(self._lexers)
@@ -357,11 +358,13 @@ class Viewport(ScrollView):
 
     # -- size and visibility
 
-    def on_mount(self) -> None:
-        """After the first paint, import in a thread what the first answer will need."""
-        self.call_after_refresh(self._warm)
+    def warm(self) -> None:
+        """Import in a thread, once, what drawing the first answer needs; call it when something to draw is coming."""
+        # Not at the start: an app that only stands there would hold 4 MB of rules and lexers for nothing.
+        if self._warmed:
+            return
+        self._warmed = True
 
-    def _warm(self) -> None:
         def warm() -> None:
             parser()
             parser(tables=False)

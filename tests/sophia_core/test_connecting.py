@@ -104,3 +104,17 @@ async def test_an_added_provider_answers_at_once(tmp_path: Path, server: Contrac
         assert "paid" not in [each.name for each in runtime.providers]
     finally:
         await runtime.close()
+
+
+async def test_the_only_server_there_is_cannot_be_removed_and_where_it_is_set_is_said(
+    tmp_path: Path, server: ContractServer
+) -> None:
+    env = {"SOPHIA_HOME": str(tmp_path), "SOPHIA_NO_KEYRING": "1", "SOPHIA_BASE_URL": server.base_url}
+    runtime = Runtime(load_settings(env), env=env)
+    try:
+        await runtime.start()
+        with pytest.raises(BadArguments, match="is written down") as refused:
+            await runtime.run("provider.remove", "127.0.0.1", confirmed=True)
+        assert "base_url" in refused.value.hint
+    finally:
+        await runtime.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -300,6 +301,14 @@ async def test_what_streams_when_the_app_is_left_is_kept(open_app: OpenApp) -> N
         assert [m.text for m in await app.runtime.sessions.messages()] == ["hi", "so far"]
 
 
+async def test_a_word_typed_while_the_app_is_left_harms_nothing(open_app: OpenApp) -> None:
+    async with open_app() as (app, _):
+        await app.ready.wait()
+        await app.query("#chat").remove()
+        app._typing()
+        assert not app.warmed
+
+
 async def test_escape_gives_up_editing_and_brings_back_what_was_typed(open_app: OpenApp) -> None:
     async with open_app(chat("one")) as (app, pilot):
         await ask(app, pilot, "first")
@@ -376,7 +385,7 @@ async def test_what_is_known_of_an_answer_stays_when_its_session_is_read_again(o
         await ask(app, pilot, "hi")
         await ask(app, pilot, "again")
         before = [entry.footer for entry in app.chat.transcript.entries]
-        assert "first token" in before[1] and "sign" in before[3].casefold() or "key" in before[3].casefold()
+        assert "first token" in before[1] and re.search("sign|key", before[3].casefold())
         app.feed.show(app.chat.session_id)
         await settle(app, pilot)
         assert [entry.footer for entry in app.chat.transcript.entries] == before

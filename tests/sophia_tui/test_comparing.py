@@ -100,6 +100,19 @@ async def conversation(app: SophiaApp, pilot: Pilot[int]) -> list[str]:
     return [entry.text for entry in app.chat.transcript.entries]
 
 
+async def test_the_line_that_asked_leaves_the_prompt_while_the_answers_come(open_app: OpenApp) -> None:
+    gate = asyncio.Event()
+    async with open_app(held("a", gate), held("b", gate)) as (app, pilot):
+        app.chat.prompt.put("/compare one@scripted two@scripted which?")
+        await pilot.press("enter")
+        await shown(app, pilot)
+        assert app.chat.prompt.text == ""
+        gate.set()
+        await pilot.press("escape")
+        await gone(app, pilot)
+        assert app.chat.prompt.recent[0] == "/compare one@scripted two@scripted which?"
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_both_are_read_at_every_size_and_either_is_copied(open_app: OpenApp, size: tuple[int, int]) -> None:
     async with open_app(chat("left words"), chat("right words"), size=size) as (app, pilot):

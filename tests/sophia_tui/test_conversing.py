@@ -230,6 +230,19 @@ def test_the_tree_names_every_message_and_marks_the_branch_shown() -> None:
     ]
 
 
+def test_the_tree_names_the_models_where_answers_differ() -> None:
+    said = [
+        message("q", "user", text="why?"),
+        message("a", parent="q", text="one " * 40, model="small"),
+        message("b", parent="q", text="two", model="large"),
+        message("c", "user", parent="b", text="more"),
+        message("d", parent="c", text="three", model="large"),
+    ]
+    labels = [row.label for row in tree_rows(said, set())]
+    assert labels[1].startswith("○ ├ small: one") and labels[2] == "○ └ large: two"
+    assert labels[4] == "○   SOPHIA: three"
+
+
 async def test_one_jumps_to_another_branch_from_the_tree(open_app: OpenApp) -> None:
     async with open_app(chat("one"), chat("two")) as (app, pilot):
         await ask(app, pilot, "hi")

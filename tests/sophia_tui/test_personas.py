@@ -15,8 +15,9 @@ from textual.widgets import Input, TextArea
 
 from sophia_tui.app import SophiaApp
 from sophia_tui.faces import NOBODY, last_speaker, marked
+from sophia_tui.screens.ask_text import AskText
 from sophia_tui.screens.confirm import Confirm
-from sophia_tui.screens.dialog import Line
+from sophia_tui.screens.dialog import Choice, Line
 from sophia_tui.screens.persona_editor import PersonaEditor
 from sophia_tui.screens.personas import PersonaScreen
 from sophia_tui.tints import NAMED, READABLE, contrast, shade_of, tinted
@@ -144,6 +145,24 @@ async def test_made_in_the_editor_copied_and_deleted_with_the_mouse(open_app: Op
         assert not isinstance(app.screen, Confirm)
         await send(app, pilot, "/undo")
         await until(pilot, lambda: (tmp_path / "personas" / "mine.toml").exists())
+
+
+async def test_somebody_new_who_was_looked_for_is_named_until_the_name_will_do(open_app: Open) -> None:
+    async with open_app() as (app, pilot):
+        screen = await send_screen(app, pilot)
+        await pilot.press(*"My zebra")
+        await until(pilot, lambda: "New makes" in said(app, "about"))
+        assert [each.id for each in screen.query(Choice) if each.display] == ["new"]
+        await pilot.click("#new")
+        await until(pilot, lambda: isinstance(app.screen, AskText))
+        first = app.screen
+        assert first.query_one("#text", Input).value == "My zebra"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, AskText) and app.screen is not first)
+        assert isinstance(app.screen, AskText) and "small letters" in app.screen.detail
+        app.screen.query_one("#text", Input).value = "my_zebra"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, PersonaEditor))
 
 
 async def test_a_folders_persona_is_read_trusted_and_used(open_app: Open, work: Path) -> None:

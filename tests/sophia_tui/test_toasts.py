@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+import pytest
 from textual.pilot import Pilot
 
 from sophia_tui.app import SophiaApp
+from sophia_tui.screens.ask_value import AskValue
+from sophia_tui.screens.palette_screen import PaletteScreen
 from sophia_tui.screens.recovery_key import RecoveryKey
 
 OpenApp = Callable[..., AbstractAsyncContextManager[tuple[SophiaApp, Pilot[int]]]]
@@ -30,12 +33,27 @@ async def test_there_are_no_more_than_the_screen_has_room_for(open_app: OpenApp)
         for number in range(9):
             app.dispatcher.notice("error", f"Word {number}.")
         await pilot.pause()
-        assert words(app) == ["Word 5.", "Word 6.", "Word 7.", "Word 8."]
+        assert words(app) == ["Word 6.", "Word 7.", "Word 8."]
     async with open_app(size=(20, 5)) as (app, pilot):
         app.dispatcher.notice("error", "One.")
         app.dispatcher.notice("error", "Two.")
         await pilot.pause()
         assert words(app) == ["Two."]
+
+
+@pytest.mark.parametrize(("read_s", "left"), [(3600.0, ["A word."]), (0.0, [])])
+async def test_what_was_read_goes_with_the_next_action(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, read_s: float, left: list[str]
+) -> None:
+    monkeypatch.setattr("sophia_tui.dispatcher.READ_S", read_s)
+    async with open_app() as (app, pilot):
+        app.dispatcher.notice("error", "a word")
+        await pilot.pause()
+        app.dispatcher.start("view.palette")
+        while not isinstance(app.screen, PaletteScreen):
+            await pilot.pause()
+        await pilot.pause()
+        assert words(app) == left
 
 
 async def test_nothing_lies_over_the_recovery_key(open_app: OpenApp) -> None:
@@ -46,3 +64,11 @@ async def test_nothing_lies_over_the_recovery_key(open_app: OpenApp) -> None:
             await pilot.pause()
         await pilot.pause()
         assert words(app) == []
+
+
+async def test_a_click_on_the_model_offers_others(open_app: OpenApp) -> None:
+    async with open_app() as (app, pilot):
+        app.dispatcher.status_part("model", None)
+        while not isinstance(app.screen, AskValue):
+            await pilot.pause()
+        assert app.screen.question.startswith("model.use")

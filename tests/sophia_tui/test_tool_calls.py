@@ -11,7 +11,7 @@ from textual.widgets import TextArea
 
 from sophia_tui.app import SophiaApp
 from sophia_tui.screens.macro_editor import MacroEditor
-from tests.scripted import DONE, ScriptedReply, delta
+from tests.scripted import DONE, ScriptedReply, chat, delta
 from tests.sophia_tui.conftest import settle
 
 OpenApp = Callable[..., AbstractAsyncContextManager[tuple[SophiaApp, Pilot[int]]]]
@@ -42,7 +42,7 @@ async def test_a_call_is_a_row_that_lives_and_unfolds(open_app: OpenApp) -> None
         assert "calls look" in shown(app)
         more.set()
         await settle(app, pilot)
-        assert "not run" in shown(app)
+        assert "not run" in shown(app) and "asked for a tool" in app.chat.transcript.entries[-1].footer
         answer = app.chat.transcript.entries[-1]
         assert answer.text == "Let me see."
         assert [each.text for each in answer.asides] == ['{"path": "/x"}']
@@ -72,3 +72,13 @@ async def test_a_new_macro_begins_with_one_that_works(open_app: OpenApp) -> None
         await pilot.press("enter")
         await settle(app, pilot)
         assert any("already" in each.message for each in app._notifications)
+
+
+async def test_letters_typed_after_a_click_into_the_conversation_come_into_the_prompt(open_app: OpenApp) -> None:
+    async with open_app(chat("An answer.")) as (app, pilot):
+        app.chat.prompt.put("hi")
+        await pilot.press("enter")
+        await settle(app, pilot)
+        app.chat.transcript.focus()
+        await pilot.press("n", "e", "w")
+        assert app.chat.prompt.text == "new" and app.chat.prompt.has_focus

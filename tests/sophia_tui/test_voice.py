@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from sophia_core.events import LevelMeasured, ListeningChanged
+from sophia_core.voice.happenings import VoiceDegraded
 from sophia_tui.screens.ask_text import AskText
+from sophia_tui.voice_feed import VoiceValues, after
 from sophia_tui.widgets.microphone import LevelMeter, MicrophoneSign
 from sophia_tui.widgets.status import StatusValues, arrange
 from tests.sophia_tui.conftest import settle
@@ -64,3 +66,11 @@ async def test_what_is_heard_is_never_more_than_text(open_app: Any) -> None:
         assert app.chat.standing.says("voice") and "\x1b" not in app.voice.values.partial
         app.runtime.bus.publish(SHUT)
         assert not app.chat.standing.says("voice")
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [("Server: no such route.", "Server: no such route. Next."), ("It is gone.", "server: It is gone. Next.")],
+)
+def test_who_failed_is_named_once(reason: str, said: str) -> None:
+    assert after(VoiceValues(), VoiceDegraded("mouth", "server", reason, "Next.")).trouble == said

@@ -19,6 +19,8 @@ from sophia_core.settings import load_settings
 from sophia_core.voice.ports import Device, DeviceLost, Devices, Frame, Playback
 from tests.scripted import ScriptedReply, ScriptedTransport, chat
 from tests.voice.pulse import missing, silence, tone
+from tests.voice.room import QUIET, VOICE, LoudMeansSpeech, Room
+from tests.voice.speakers import Loudspeaker
 
 ENV = {"SOPHIA_BASE_URL": "http://scripted.test/v1", "SOPHIA_MODEL": "scripted", "SOPHIA_NO_KEYRING": "1"}
 CONFIG = '[voice]\nmouths = ["server"]\nears = ["server"]\nserver_ears = "whisper"\n'
@@ -137,6 +139,7 @@ async def test_with_a_broken_set_up_or_no_device(
     runtime = await started(sound(tone(0.5, rate=24_000)), chat("Yes."))
     await refused(runtime.run("voice.say", "Hello."))
     await refused(runtime.run("voice.listen"))
+    await refused(runtime.run("voice.devices"))
     await text_works(runtime)
 
 
@@ -229,3 +232,18 @@ async def test_what_leaves_the_machine_for_a_paid_voice_is_in_the_audit_log(star
         runtime.bus.publish(VoiceChanged("mouth", name))
     told = [each for each in await runtime.auditor.entries() if each.kind.startswith("voice")]
     assert [(each.kind, each.subject) for each in told] == [("voice.paid", "elevenlabs")]
+
+
+async def test_nothing_that_is_said_or_heard_is_in_the_log(started: Started, tmp_path: Path) -> None:
+    words = json.dumps({"text": "a private thought"}).encode()
+    written = ScriptedReply((words,), headers={"content-type": "application/json"})
+    room = Room()
+    room.loudspeaker = Loudspeaker()
+    runtime = await started(written, sound(tone(0.2, rate=24_000)), devices=room)
+    vars(runtime.voice)["detector"] = LoudMeansSpeech()
+    room.say((VOICE, 600), (QUIET, 1000))
+    assert await runtime.run("voice.listen") == "a private thought"
+    await runtime.run("voice.say", "A private answer.")
+    logged = (tmp_path / "logs/sophia.log").read_text("utf-8")
+    assert "SpeechHeard" in logged and "SpeakingChanged" in logged
+    assert "private" not in logged and repr(VOICE.pcm[:8])[2:-1] not in logged

@@ -120,11 +120,11 @@ def test_all_load_at_once_and_say_so(shared: Talk) -> None:
 @needs_engines
 def test_what_it_says_it_understands(shared: Talk) -> None:
     async def talk() -> None:
-        for voice in VOICES:
-            heard = await shared.engines.ear.transcribe(
-                for_ears(await say(shared.engines.mouth, QUESTION, voice=voice))
-            )
-            assert alike(heard.text, QUESTION), voice
+        ear = shared.engines.ear
+        for two in (VOICES[:2], VOICES[2:]):  # two at once, for an ear takes as long for one
+            sounds = [for_ears(await say(shared.engines.mouth, QUESTION, voice=voice)) for voice in two]
+            heard = await ear.transcribe(SILENCE[:16_000].join(sounds))
+            assert alike(heard.text, f"{QUESTION} {QUESTION}"), two
             assert (heard.by, heard.language) == ("embedded", "en")
 
     shared.loop.run_until_complete(talk())

@@ -202,6 +202,22 @@ async def test_a_macro_that_hears_nothing_says_so() -> None:
             await at.listening.listen()
 
 
+async def test_a_macro_is_told_once_why_nothing_could_be_heard_and_what_to_do() -> None:
+    async with desk(Typist("embedded", NoVoice("not installed", "Install it."), "hello")) as at:
+        at.room.refuses = NoAudio("there is no microphone", "Plug one in.")
+        with pytest.raises(CommandError, match=r"^There is no microphone\.$") as failed:
+            await at.listening.listen()
+        assert failed.value.hint == "Plug one in."
+        at.room.refuses = None
+        at.room.say(*SAID)
+        with pytest.raises(CommandError, match=r"^Not installed\.$") as failed:
+            await at.listening.listen()
+        assert failed.value.hint == "Install it."
+        assert not [each for each in at.events if isinstance(each, Notice)]
+        at.room.say(*SAID)
+        assert await at.listening.listen() == "hello", "what failed before is over"
+
+
 async def test_a_question_that_is_refused_comes_into_the_prompt() -> None:
     async with desk(send="send") as at:
         at.refuses = CommandError("The store is locked.", "Unlock it.")

@@ -75,13 +75,13 @@ def pieces(text: str, cuts: list[int]) -> list[Sentence]:
 @given(texts(), st.lists(st.integers(0, 2_000), max_size=30))
 @example("One. Two", [4])
 @example("<think>a</think>b.", [3, 9, 14])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_stream_cut_anywhere_gives_the_same_sentences(text: str, cuts: list[int]) -> None:
     assert pieces(text, cuts) == sentences(text)
 
 
 @given(texts())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_letter_by_letter_is_the_same_and_every_sentence_can_be_said(text: str) -> None:
     found = pieces(text, list(range(len(text))))
     assert found == sentences(text)

@@ -77,7 +77,7 @@ def test_everything_a_file_can_say() -> None:
         ('prompt = ""\nprovider = "../x"', "cannot be a name."),
         ('prompt = ""\nmodel = "a\\u001b[2Jb"', "has to be one line."),
         ('prompt = ""\nsystem = "x"', "there is no 'system'."),
-        ("prompt = ", "is not valid TOML"),
+        ("prompt = ", "This is not valid TOML"),
         (b"prompt = '\xff'", "is not UTF-8."),
     ],
 )
