@@ -143,7 +143,8 @@ class Visit:
             driver.process_message(message)
 
     def _read(self, parser: XTermParser, deed: str) -> Iterator[Message]:
-        yield from parser.feed(deed)
+        if deed:  # nothing would be the end of all input
+            yield from parser.feed(deed)
         if deed.endswith(("\x1b", "\x1b[", "\x1bO")):  # as after the pause in which nothing more came
             with mock.patch("textual._parser.get_time", lambda: time.monotonic() + 10):
                 yield from parser.tick()

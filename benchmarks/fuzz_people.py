@@ -35,6 +35,7 @@ PLAIN: Final[Mapping[str, str]] = {
     "f3": "\x1bOR",
     "f4": "\x1bOS",
     "f5": "\x1b[15~",
+    "f6": "\x1b[17~",
     "question_mark": "?",
     "left_parenthesis": "(",
     "underscore": "_",

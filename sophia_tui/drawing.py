@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.control import Control
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate  # as `App._display` is given them
 from textual.app import App
+from textual.events import Event, InputEvent
 from textual.geometry import Region
 from textual.strip import Strip
 
@@ -96,6 +97,11 @@ class ThriftyApp(App[int]):
         self.shown = Shown()
         self._missed: list[Region] = []
         super().__init__()
+
+    async def on_event(self, event: Event) -> None:
+        """A key that comes when the last screen has gone is nobody's any more."""
+        if self.screen_stack or not isinstance(event, InputEvent):
+            await super().on_event(event)
 
     def hold(self) -> None:
         """Draws nothing until `release`."""

@@ -42,7 +42,7 @@ asyncio.run(main())
 
 
 def environment(home: Path, server: ContractServer) -> dict[str, str]:
-    model = {"SOPHIA_BASE_URL": server.base_url, "SOPHIA_MODEL": "contract-model"}
+    model = {"SOPHIA_BASE_URL": server.base_url, "SOPHIA_MODEL": "contract-model", "SOPHIA_CHAT__TITLES": "words"}
     return {"SOPHIA_HOME": str(home), "SOPHIA_NO_KEYRING": "1", **model}
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sophia_core.commands import CommandError, command
 from sophia_core.personas.persona import Voice
 from sophia_core.sanitize import one_line
 from sophia_core.voice.listening import Listening
 from sophia_core.voice.ports import AudioTrouble, Device, Devices
-from sophia_core.voice.settings import VoiceSettings
+
+if TYPE_CHECKING:
+    from sophia_core.voice.settings import VoiceSettings
 
 USUAL: Final = "default"
 """What stands for the system's own device, and for the voice that persona and settings name."""

@@ -18,11 +18,11 @@ from sophia_core.present import sentence
 from sophia_core.sanitize import one_line
 from sophia_core.voice.echo import EchoGuard
 from sophia_core.voice.ports import AudioTrouble, NoVoice, Transcript
-from sophia_core.voice.settings import VoiceSettings
 from sophia_core.voice.utterances import Utterance
 
 if TYPE_CHECKING:
     from sophia_core.voice.ears import Ears
+    from sophia_core.voice.settings import VoiceSettings
 
 MOST_WAITING: Final = 8
 """Utterances that wait to be written down; where nobody can keep up, the oldest is lost, and that is said."""

@@ -36,11 +36,11 @@ from sophia_core.voice.happenings import ListeningState
 from sophia_core.voice.loudness import LoudnessDetector
 from sophia_core.voice.microphone import frames_of
 from sophia_core.voice.ports import FRAME_MS, AudioTrouble, DeviceLost, Devices, Frame, VoiceDetector
-from sophia_core.voice.settings import VoiceSettings
 from sophia_core.voice.utterances import Utterance, Utterances
 
 if TYPE_CHECKING:
     from sophia_core.voice.ears import Ears
+    from sophia_core.voice.settings import VoiceSettings
 
 LEVEL_FRAMES: Final = 5
 """The level is told with every fifth frame: ten times a second."""

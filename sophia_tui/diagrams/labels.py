@@ -20,7 +20,8 @@ def label(text: str) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Rows of at most `width` cells; a longer word is cut."""
+    """Rows of at most `width` cells, and of one where there is no room at all; a longer word is cut."""
+    width = max(1, width)
     rows: list[str] = []
     for line in text.split("\n"):
         row = ""

@@ -74,7 +74,7 @@ async def test_what_another_window_deleted_is_a_word_and_not_the_end(open_app: O
         for name in ("session.move", "session.tag", "session.pin", "session.archive"):
             arranging.organise(name, session.id)
         await until(pilot, lambda: len(said) == 6)
-        assert said[:4] == [GONE] * 4
+        assert said.count(GONE) == 4  # each in a worker of its own, in any order
         assert app.is_running
 
 

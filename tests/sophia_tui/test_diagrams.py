@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from sophia_tui.diagrams import draw
+from sophia_tui.diagrams.labels import wrapped
 
 CHOICE = """graph TD
     A[Start] --> B{Works?}
@@ -98,3 +99,10 @@ def test_a_line_that_fits_in_many_ways_is_not_tried_in_all_of_them(line: str) ->
     began = time.thread_time()
     assert draw(f"sequenceDiagram\n{line}", 80) is None
     assert time.thread_time() - began < 0.5
+
+
+@pytest.mark.parametrize("width", [1, 0, -1, -40])
+@pytest.mark.parametrize("text", ["one longerword", "字 字字", "", "a\nb"])
+def test_where_there_is_no_room_at_all_words_still_come_to_an_end(text: str, width: int) -> None:
+    assert "".join(wrapped(text, width)) == "".join(text.split())
+    assert all(len(row) <= 1 for row in wrapped(text, width))
