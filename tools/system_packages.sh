@@ -12,7 +12,7 @@ command -v ssh-agent >/dev/null 2>&1 || missing="$missing openssh-client"
 if [ "$(uname)" = Linux ]; then
     command -v gnome-keyring-daemon >/dev/null 2>&1 || missing="$missing gnome-keyring"
     command -v dbus-run-session >/dev/null 2>&1 || missing="$missing dbus"
-    ldconfig -p 2>/dev/null | grep -q libportaudio.so.2 || missing="$missing libportaudio2"
+    /sbin/ldconfig -p 2>/dev/null | grep -q libportaudio.so.2 || missing="$missing libportaudio2"
     command -v pulseaudio >/dev/null 2>&1 || missing="$missing pulseaudio"
     command -v pactl >/dev/null 2>&1 || missing="$missing pulseaudio-utils"
     [ -e /usr/share/alsa/alsa.conf.d/pulse.conf ] || [ -e /etc/alsa/conf.d/99-pulse.conf ] || missing="$missing libasound2-plugins"
@@ -20,10 +20,11 @@ fi
 [ -z "$missing" ] && exit 0
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
     echo "installing$missing"
-    apt-get update -qq >/dev/null
+    apt-get update -qq >/dev/null || true
     # shellcheck disable=SC2086 - a list of words
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-    exit 0
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null && exit 0
+    echo "That did not work; the tests that need them are skipped." >&2
+    command -v tmux >/dev/null 2>&1 && exit 0
 fi
 echo "For all tests, install:$missing" >&2
 case "$missing" in *tmux*) exit 1 ;; esac
