@@ -123,11 +123,13 @@ class Dispatcher:
         self.forget(read=True)
         chat = self._app.chat
         if self.is_command(text):
+            first = text.split()[0]
 
             async def line(confirmed: bool) -> object:
+                if not self._app.runtime.registry.has(first.removeprefix("/")):
+                    await self._app.macro_guide.refresh()  # it may be a macro that has not been read yet
                 return await self._app.runtime.dispatch(text, confirmed=confirmed)
 
-            first = text.split()[0]
             if self._app.runtime.registry.has(name := first.removeprefix("/")):
                 self.used(self._app.runtime.registry.get(name).name)
             self._app.run_worker(self._to_the_end(first, line, typed=text), group="commands")

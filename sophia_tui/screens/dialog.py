@@ -201,7 +201,7 @@ class Dialog(ModalScreen[Result]):
         try:
             await super()._dispatch_message(message)
         except NoMatches:
-            if self in self.app.screen_stack and not self.app._exit:
+            if self.query("#box") and self in self.app.screen_stack and not self.app._exit:
                 raise
 
     def action_leave(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -40,6 +41,20 @@ def written(home: Path, **macros: str) -> None:
     (home / "macros").mkdir(exist_ok=True)
     for name, text in macros.items():
         (home / "macros" / f"{name}.toml").write_text(text)
+
+
+@pytest.fixture
+def open_app(open_app: Open) -> Open:
+    """Opens the app and lets its beginning come to its end: then it knows the macros, and what was chosen lately."""
+
+    @asynccontextmanager
+    async def opened(*script: Any, **more: Any) -> AsyncIterator[tuple[SophiaApp, Pilot[int]]]:
+        async with open_app(*script, **more) as (app, pilot):
+            if beginning := [worker for worker in app.workers if worker.name == "begin"]:
+                await app.workers.wait_for_complete(beginning)
+            yield app, pilot
+
+    return opened
 
 
 async def until(pilot: Pilot[int], true: Callable[[], bool]) -> None:
@@ -240,3 +255,15 @@ async def test_a_program_too_long_to_show_says_so_and_can_be_scrolled(open_app: 
             assert screen.query_one("#argv").focusable
             await pilot.press("escape")
             await until(pilot, lambda: len(app.screen_stack) == 1)
+
+
+async def test_a_macro_that_has_just_been_written_is_found_by_its_name(open_app: Open, tmp_path: Path) -> None:
+    async with open_app() as (app, pilot):
+        written(tmp_path, fresh='help = "h"\n[[steps]]\nsay = "as new"\n')
+        assert not app.runtime.registry.has("macro.fresh")
+        await send(app, pilot, "/fresh")
+        await until(
+            pilot, lambda: any("as new" in entry.text for entry in app.chat.transcript.entries) or bool(said(app))
+        )
+        assert "There is no command" not in " ".join(said(app))
+        assert app.runtime.registry.has("macro.fresh")
