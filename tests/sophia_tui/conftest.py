@@ -42,6 +42,13 @@ async def settle(app: SophiaApp, pilot: Pilot[int]) -> None:
     await pilot.pause()
 
 
+async def begun(app: SophiaApp) -> None:
+    """Waits for the end of the beginning (themes, macros, what was chosen lately), unless it waits for a person."""
+    beginning = [worker for worker in app.workers if worker.name == "begin" and not worker.is_finished]
+    if beginning and app.runtime.vault.store is not None:
+        await app.workers.wait_for_complete(beginning)
+
+
 @pytest.fixture
 def open_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     """Opens the app with these answers to come: `async with open_app(chat("hi")) as (app, pilot)`."""
@@ -58,6 +65,7 @@ def open_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., o
                 await pilot.pause()
                 await app.ready.wait()
                 await app.runtime.vault.settled()
+                await begun(app)
                 await settle(app, pilot)
                 yield app, pilot
         finally:

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from pathlib import Path
 
-import pytest
 from textual import events
 from textual.content import Content
 from textual.geometry import Size
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from benchmarks.fuzz_keys import fuzz
 from sophia_tui.screens.ask_text import AskText
 from sophia_tui.screens.confirm import Confirm
 from sophia_tui.screens.finder import Rows
 from sophia_tui.screens.help import HelpScreen
 from sophia_tui.screens.pick import Pick, PickItem
 from tests.sophia_tui.test_app import OpenApp
-
-
-@pytest.mark.parametrize("seed", [7, 8])
-async def test_whatever_is_pressed_one_can_ask_afterwards(tmp_path: Path, seed: int) -> None:
-    found = await fuzz(tmp_path, 1200, seed)
-    assert found.wrong == []
-    assert found.events >= 1200 and found.checked + found.locked_out
 
 
 async def test_a_second_escape_on_its_way_does_not_close_what_lies_below(open_app: OpenApp) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -41,20 +40,6 @@ def written(home: Path, **macros: str) -> None:
     (home / "macros").mkdir(exist_ok=True)
     for name, text in macros.items():
         (home / "macros" / f"{name}.toml").write_text(text)
-
-
-@pytest.fixture
-def open_app(open_app: Open) -> Open:
-    """Opens the app and lets its beginning come to its end: then it knows the macros, and what was chosen lately."""
-
-    @asynccontextmanager
-    async def opened(*script: Any, **more: Any) -> AsyncIterator[tuple[SophiaApp, Pilot[int]]]:
-        async with open_app(*script, **more) as (app, pilot):
-            if beginning := [worker for worker in app.workers if worker.name == "begin"]:
-                await app.workers.wait_for_complete(beginning)
-            yield app, pilot
-
-    return opened
 
 
 async def until(pilot: Pilot[int], true: Callable[[], bool]) -> None:
