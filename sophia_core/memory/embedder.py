@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import importlib.util
 import itertools
-import os
-import sys
 import time
 from array import array
 from collections import deque
@@ -15,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sophia_core.memory.frames import BadFrame, Head, frame, parse_head
+from sophia_core.children import receive, spawn
+from sophia_core.memory.frames import BadFrame, Head, frame
 
 if TYPE_CHECKING:
     from local_store.vectors import Stretch
@@ -150,11 +149,11 @@ class Embedder:
 
     async def _start(self) -> None:
         try:
-            self._child = child = await _spawn()
+            self._child = child = await spawn(CHILD, limit=LONGEST_LINE)
             assert child.stdout is not None  # noqa: S101 - it was asked for
             self._listening = asyncio.create_task(self._listen(child), name="memory-words")
             async with asyncio.timeout(LOAD_SECONDS):
-                head, _ = await _receive(child.stdout)
+                head, _ = await receive(child.stdout)
             if not head.get("ready"):
                 raise BadFrame("it did not say that it is ready")
         except (OSError, EOFError, BadFrame, TimeoutError) as error:
@@ -222,7 +221,7 @@ class Embedder:
         """Hand out answers until the process ends."""
         try:
             while True:
-                head, body = await _receive(answers)
+                head, body = await receive(answers)
                 waiting = self._waiting.get(head.get("id", 0))
                 if waiting is not None and not waiting.done():
                     waiting.set_result((head, body))
@@ -262,29 +261,3 @@ def _sensible() -> Iterator[None]:
         yield
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise NoMeaning("What computes vectors answers what makes no sense.", AGAIN_HINT) from error
-
-
-async def _spawn() -> asyncio.subprocess.Process:
-    """The process, in a session of its own so that Ctrl-C in the terminal is not for it, without our secrets."""
-    pipe = asyncio.subprocess.PIPE
-    # -P and a path instead of -m: the folder a person works in must never provide a module.
-    command = (sys.executable, "-P", str(CHILD), str(os.getpid()))
-    return await asyncio.create_subprocess_exec(
-        *command,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        limit=LONGEST_LINE,
-        start_new_session=True,
-        env={name: value for name, value in os.environ.items() if not name.startswith("SOPHIA_")},
-    )
-
-
-async def _receive(answers: asyncio.StreamReader) -> tuple[Head, bytes]:
-    """The next answer. Raises EOFError, BadFrame."""
-    try:
-        line = await answers.readuntil(b"\n")
-        head, length = parse_head(line)
-        return head, await answers.readexactly(length)
-    except asyncio.LimitOverrunError as error:
-        raise BadFrame(str(error)) from None

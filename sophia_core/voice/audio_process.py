@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from sophia_core.memory.frames import BadFrame, Head, frame, parse_head
+from sophia_core.children import receive, spawn
+from sophia_core.memory.frames import BadFrame, Head, frame
 from sophia_core.sanitize import sanitize
 from sophia_core.voice.ports import AudioTrouble
 
@@ -138,11 +137,11 @@ class AudioProcess:
         self._tail = b""
         child: asyncio.subprocess.Process | None = None
         try:
-            child = await _spawn(self._program)
+            child = await spawn(self._program, limit=LONGEST_LINE)
             assert child.stdout is not None  # noqa: S101 - it was asked for
             self._tasks = [asyncio.create_task(self._listen(child), name="audio-words")]
             async with asyncio.timeout(START_SECONDS):
-                head, _ = await _receive(child.stdout)
+                head, _ = await receive(child.stdout)
             if not head.get("ready"):
                 raise BadFrame("it did not say that it is ready")
         except BaseException as error:
@@ -209,7 +208,7 @@ class AudioProcess:
         """Hand out what comes until the process ends."""
         try:
             while True:
-                head, body = await _receive(answers)
+                head, body = await receive(answers)
                 self._messages += 1
                 self._hand_out(head, body)
         except (EOFError, BadFrame, OSError):
@@ -276,29 +275,3 @@ async def _drain(child: asyncio.subprocess.Process) -> None:
     """Read what nobody wants: a process counts as ended only when its pipes were read to the end."""
     while child.stdout is not None and await child.stdout.read(BLOCK):
         pass
-
-
-async def _spawn(program: Path) -> asyncio.subprocess.Process:
-    """The process, in a session of its own so that Ctrl-C in the terminal is not for it, without our secrets."""
-    pipe = asyncio.subprocess.PIPE
-    # -P and a path instead of -m: the folder a person works in must never provide a module.
-    command = (sys.executable, "-P", str(program), str(os.getpid()))
-    return await asyncio.create_subprocess_exec(
-        *command,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        limit=LONGEST_LINE,
-        start_new_session=True,
-        env={name: value for name, value in os.environ.items() if not name.startswith("SOPHIA_")},
-    )
-
-
-async def _receive(answers: asyncio.StreamReader) -> tuple[Head, bytes]:
-    """The next message. Raises EOFError, BadFrame."""
-    try:
-        line = await answers.readuntil(b"\n")
-        head, length = parse_head(line)
-        return head, await answers.readexactly(length)
-    except asyncio.LimitOverrunError as error:
-        raise BadFrame(str(error)) from None

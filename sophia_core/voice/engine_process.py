@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import importlib.util
 import itertools
-import os
-import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sophia_core.memory.frames import BadFrame, Head, frame, parse_head
+from sophia_core.children import receive, spawn
+from sophia_core.memory.frames import BadFrame, Head, frame
 from sophia_core.sanitize import one_line
 from sophia_core.voice.ports import AudioTrouble, NoVoice
 
@@ -192,11 +191,11 @@ class Engine:
         self._tell("loading")
         self._unwanted = False
         try:
-            self._child = self._loading = child = await _spawn(self.part, self._model)
+            self._child = self._loading = child = await _begun(self.part, self._model)
             assert child.stdout is not None  # noqa: S101 - it was asked for
             self._hearing = asyncio.create_task(self._hear(child), name=f"voice-{self.part}-words")
             async with asyncio.timeout(LOAD_SECONDS):
-                head, _ = await _receive(child.stdout)
+                head, _ = await receive(child.stdout)
             if not head.get("ready"):
                 raise BadFrame(str(head.get("error", "it did not say that it is ready")))
         except (OSError, EOFError, BadFrame, TimeoutError) as error:
@@ -239,7 +238,7 @@ class Engine:
         """Hand out answers until the process ends."""
         try:
             while True:
-                head, body = await _receive(answers)
+                head, body = await receive(answers)
                 asked = self._asked.get(head.get("id", 0))
                 if asked is not None:
                     asked.answers.put_nowait((head, body))
@@ -299,29 +298,6 @@ class Engine:
         self._tell("asleep")
 
 
-async def _spawn(part: Part, model: Path | None) -> asyncio.subprocess.Process:
-    """The process, in a session of its own so that Ctrl-C in the terminal is not for it, without our secrets."""
-    pipe = asyncio.subprocess.PIPE
-    # -P and a path instead of -m: the folder a person works in must never provide a module.
-    command = [sys.executable, "-P", str(CHILD), str(os.getpid()), part, *([str(model)] if model else [])]
-    return await asyncio.create_subprocess_exec(
-        *command, stdin=pipe, stdout=pipe, stderr=pipe, limit=LONGEST_LINE, start_new_session=True, env=_environment()
-    )
-
-
-def _environment() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("SOPHIA_") and not name.upper().endswith(SECRET_ENDS)
-    }
-
-
-async def _receive(answers: asyncio.StreamReader) -> tuple[Head, bytes]:
-    """The next answer. Raises EOFError, BadFrame."""
-    try:
-        line = await answers.readuntil(b"\n")
-        head, length = parse_head(line)
-        return head, await answers.readexactly(length)
-    except asyncio.LimitOverrunError as error:
-        raise BadFrame(str(error)) from None
+async def _begun(part: Part, model: Path | None) -> asyncio.subprocess.Process:
+    words = (part, *([str(model)] if model else []))
+    return await spawn(CHILD, *words, limit=LONGEST_LINE, without=SECRET_ENDS)
