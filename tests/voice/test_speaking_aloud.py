@@ -16,7 +16,7 @@ from sophia_core.voice.mouths import Mouths
 from sophia_core.voice.ports import AudioTrouble
 from sophia_core.voice.speaking import Speaking
 from tests.voice.pulse import RATE, Pulse, loud_seconds, tone
-from tests.voice.test_speaking import Texts
+from tests.voice.speaking_desk import Texts
 
 PATIENCE_S = 60
 LETTER_S = 0.02
