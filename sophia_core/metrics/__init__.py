@@ -1,0 +1,1 @@
+"""What servers and this app measure, and what follows from it."""
