@@ -244,8 +244,11 @@ class SessionFeed:
             self.draft_of = session_id
 
     def keep_draft(self, text: str) -> None:
-        """Keeps what is typed and not sent, unless it has left the prompt by now."""
-        if self._app.ready.is_set() and text == self._app.chat.prompt.draft:
+        """Keeps what is typed and not sent, unless it has left the prompt by now.
+
+        When the app is leaving there is no prompt any more; `App.exit` has kept what was in it.
+        """
+        if self._app.ready.is_set() and self._app.query("#chat") and text == self._app.chat.prompt.draft:
             self._save_draft(self.draft_of, text)
 
     def _save_draft(self, session_id: str | None, text: str) -> None:
