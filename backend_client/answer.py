@@ -63,7 +63,7 @@ class Answer:
     def _priced(self, chunks: list[Chunk]) -> list[Chunk]:
         for index, chunk in enumerate(chunks):
             if type(chunk) is UsageChunk:
-                chunks[index] = self._usage = self._place.station.provider.priced(chunk)
+                chunks[index] = self._usage = self._place.station.provider.priced(chunk, self._routed.model)
                 if self._bill is not None:
                     self._bill.told(self._usage)
         if self._bill is not None:
@@ -93,5 +93,7 @@ class Answer:
                 usage.completion_tokens if usage else None,
                 usage.cost_usd if usage and usage.cost_usd is not None else self._place.cost_usd,
                 error.error_type if error else None,
+                self._exchange.accepted_s,
+                self._exchange.times,
             )
         )

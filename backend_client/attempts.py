@@ -7,12 +7,13 @@ server that is gone or silent is left at once; one that is only busy is given a 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from backend_client import auth
-from backend_client.address import path_under
+from backend_client.address import origin, path_under
 from backend_client.answer import Answer
 from backend_client.auth import Bearer, Secret
 from backend_client.budget import RetryBudget
@@ -26,7 +27,7 @@ from backend_client.errors import (
 )
 from backend_client.exchange import Exchange, out_of_time, within
 from backend_client.fleet import Fleet, Station
-from backend_client.happenings import FailedOver, Hook
+from backend_client.happenings import AttemptSent, FailedOver, Hook
 from backend_client.limiter import Slot
 from backend_client.placing import Place
 from backend_client.ready import chat_headers, made_ready, proof_of, request_id_from
@@ -75,7 +76,8 @@ class Attempts:
         self._timeouts = timeouts if total_s is None else replace(timeouts, total=min(total_s, timeouts.total))
         self._deadline = clock() + self._timeouts.total
         self._number = 0
-        self._started = 0.0
+        self._started = self._placed = 0.0
+        self._span_id = ""
         self._pause: float | None = None
         self._target: str | None = None
         self._place: Place | None = None
@@ -93,8 +95,10 @@ class Attempts:
     async def _attempt(self) -> Answer:
         self._number += 1
         self._started = self._clock()
+        self._span_id = os.urandom(8).hex()
         self._place = self._endpoint = None
         place = self._place = await self._choice.place(self._target, self._request_id, self._in_time)
+        self._placed = self._clock()
         try:
             answer = await self._answer(place)
         except BackendError as error:
@@ -122,6 +126,7 @@ class Attempts:
             place.station.used()
         place.sent()
         sent_at = self._clock()
+        self._tell_sent(provider, endpoint, sent_at, len(body))
         exchange = await self._proven(provider, endpoint, kind, body)
         first_token_s = self._clock() - sent_at
         place.began(first_token_s)
@@ -162,12 +167,14 @@ class Attempts:
     async def _exchange(self, provider: Provider, endpoint: Endpoint, proof: dict[str, str], body: bytes) -> Exchange:
         url = path_under(endpoint.base_url, "/chat/completions")
         wait = provider.timeouts
+        if self._place is not None:
+            wait = self._place.station.timeouts(len(body), last=self._choice.is_last(provider.name))
         if wait.total != self._timeouts.total:  # the time of the request, whoever answers it
             wait = replace(wait, total=self._timeouts.total)
         call = Call(
             "POST",
             url,
-            {**chat_headers(self._request, self._request_id, self._remaining()), **proof},
+            {**chat_headers(self._request, self._request_id, self._remaining(), self._span_id), **proof},
             body,
             wait,
             provider.name,
@@ -253,6 +260,21 @@ class Attempts:
 
     def _redact(self, text: str) -> str:
         return text if self._endpoint is None else auth.redact(self._endpoint.auth, text)
+
+    def _tell_sent(self, provider: Provider, endpoint: Endpoint, at: float, size: int) -> None:
+        self._hook(
+            AttemptSent(
+                self._request_id,
+                provider.name,
+                self._model(endpoint),
+                self._number,
+                self._span_id,
+                origin(endpoint.base_url.strip()),
+                self._placed - self._started,
+                at - self._placed,
+                size,
+            )
+        )
 
     def _tell(self, error: BackendError | None, pause: float | None) -> None:
         name = self._place.station.provider.name if self._place is not None else ""

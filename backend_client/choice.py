@@ -36,7 +36,9 @@ class Choice:
     def ranked(self) -> tuple[Ranked, ...]:
         """The route as it is now."""
         request = self._request
-        route = self._fleet.rank(self._needs, model=request.model, pinned=self._pinned, flow=request.flow)
+        route = self._fleet.rank(
+            self._needs, model=request.model, pinned=self._pinned, flow=request.flow, barred=request.barred
+        )
         if not request.avoid:
             return route
 
@@ -73,6 +75,12 @@ class Choice:
         if isinstance(error, ContextTooLong):
             fresh = (each for each in fresh if 0 < self._window(error.provider or "") < self._window(each.provider))
         return next(fresh, None)
+
+    def is_last(self, name: str) -> bool:
+        """Whether nobody else is left who could be asked in place of this one."""
+        return not any(
+            each.refusal is None and each.provider != name and not self._tried[each.provider] for each in self._seen
+        )
 
     def _order(self, target: str | None) -> Iterator[tuple[str, bool]]:
         """Yield whom to ask, and whether that is before its breaker's time."""

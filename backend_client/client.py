@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from backend_client.budget import RetryBudget
-from backend_client.errors import BackendError, CostCapReached, InvalidRequest
+from backend_client.errors import BUDGET_HINT, BackendError, CostCapReached, InvalidRequest
 from backend_client.fleet import CostCap, Fleet, Resilience, least_bad
 from backend_client.happenings import Happening, Hook
 from backend_client.transport import HttpTransport, Transport
@@ -122,7 +122,9 @@ class BackendClient:
         pinned = None if provider is None else self._find(provider).name
         if request is None:
             return self.fleet.rank(pinned=pinned)
-        return self.fleet.rank(request.needs, model=request.model, pinned=pinned, flow=request.flow)
+        return self.fleet.rank(
+            request.needs, model=request.model, pinned=pinned, flow=request.flow, barred=request.barred
+        )
 
     def breakers(self) -> list[tuple[str, str, BreakerView]]:
         """Return every breaker there is, as (provider, model, what it knows)."""
@@ -164,6 +166,8 @@ class BackendClient:
         from backend_client.ready import made_ready
 
         chosen = self._find(provider) if provider else self._that_embeds()
+        if why := self.cap.barred.get(chosen.name):
+            raise CostCapReached(why, hint=BUDGET_HINT)
         if chosen.paid and self.cap.reached:
             raise CostCapReached(f"{chosen.name} costs money, and {self.cap.why}")
         endpoint = await within(chosen.timeouts.total, made_ready(chosen), lambda: out_of_time(chosen.timeouts))

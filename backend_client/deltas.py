@@ -8,7 +8,16 @@ from __future__ import annotations
 import json
 from typing import Final, TypeGuard
 
-from backend_client.types import Chunk, FinishChunk, ReasoningChunk, TextChunk, ToolCallChunk, UsageChunk
+from backend_client.times import times_of
+from backend_client.types import (
+    Chunk,
+    FinishChunk,
+    ReasoningChunk,
+    ServerTimes,
+    TextChunk,
+    ToolCallChunk,
+    UsageChunk,
+)
 
 _NAME_LIMIT: Final = 256
 _MOST: Final = 1 << 53
@@ -20,6 +29,7 @@ class DeltaReader:
     def __init__(self) -> None:
         self.finish_reason: str | None = None
         self.model: str | None = None
+        self.times: ServerTimes | None = None
         self._usage: UsageChunk | None = None
         self._chunks: list[Chunk] = []
         self._text: list[str] = []
@@ -52,6 +62,8 @@ class DeltaReader:
         usage = event.get("usage")
         if isinstance(usage, dict):
             self._usage = _usage(usage)
+        if "timings" in event or "metrics" in event:
+            self.times = times_of(event) or self.times
 
     def finish(self) -> None:
         """Close the answer: the finish reason, then the usage."""
@@ -176,6 +188,7 @@ def _usage(usage: dict[str, object]) -> UsageChunk:
         reasoning_tokens=_count(_inner(usage, "completion_tokens_details", "reasoning_tokens")),
         cached_tokens=_count(_inner(usage, "prompt_tokens_details", "cached_tokens")),
         cost_usd=float(cost) if _is_amount(cost) else None,
+        cost_known="reported" if _is_amount(cost) else "",
     )
 
 

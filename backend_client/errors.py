@@ -110,6 +110,9 @@ class AllUnavailable(BackendError):
     default_hint = "Try again in a moment; `/route` shows what is known of each provider."
 
 
+BUDGET_HINT = "`cost.override 2h` goes on all the same; `cost.budgets` shows how the budgets stand."
+
+
 class CostCapReached(BackendError):
     """Only paid providers are left, and the cap on their cost is reached; nothing was sent."""
 

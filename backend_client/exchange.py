@@ -20,7 +20,15 @@ from backend_client.errors import (
 )
 from backend_client.faults import error_from_body, error_from_event
 from backend_client.transport import Call, Reply, Transport
-from backend_client.types import Chunk, FinishChunk, ReasoningChunk, TextChunk, Timeouts, ToolCallChunk
+from backend_client.types import (
+    Chunk,
+    FinishChunk,
+    ReasoningChunk,
+    ServerTimes,
+    TextChunk,
+    Timeouts,
+    ToolCallChunk,
+)
 from backend_client.wire import StreamDecoder
 
 ERROR_BODY_MAX: Final = 64 << 10
@@ -44,6 +52,8 @@ class Exchange:
     ) -> None:
         self.opening: list[Chunk] = []
         """The chunks that `begin` read."""
+        self.accepted_s: float | None = None
+        """Seconds from sending the request to the head of the reply: all of the server's time but the generating."""
         self._timeouts = timeouts
         self._total_deadline = total_deadline
         self._clock = clock
@@ -61,6 +71,11 @@ class Exchange:
         return self._decoder.model
 
     @property
+    def times(self) -> ServerTimes | None:
+        """What the server told of its own time."""
+        return self._decoder.times
+
+    @property
     def complete(self) -> bool:
         """The model has said why it stopped."""
         return self._decoder.complete
@@ -72,7 +87,9 @@ class Exchange:
 
     async def begin(self, transport: Transport, call: Call) -> None:
         """Send the request and read up to its first content; until then a failure may be tried again."""
+        sent_at = self._clock()
         self._reply = await within(self._remaining(), transport.open(call), self._too_slow)
+        self.accepted_s = self._clock() - sent_at
         self._body = self._reply.body
         await self._check_head(self._reply)
         while not self._has_content:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from backend_client.breaker import Breaker, BreakerPolicy
@@ -12,7 +12,7 @@ from backend_client.happenings import BreakerChanged, BreakerState, Hook
 from backend_client.limiter import Limiter
 from backend_client.routing import BROKEN_FOR_S, Candidate, Ranked, Refusal, Weights, rank, share_of, typical_price
 from backend_client.sight import likely_sees
-from backend_client.types import Endpoint, Provider
+from backend_client.types import Endpoint, Provider, Timeouts
 
 if TYPE_CHECKING:
     import random
@@ -66,6 +66,8 @@ class CostCap:
     spent_usd: float = 0.0
     reserved_usd: float = 0.0
     """What the answers that are under way may cost."""
+    barred: Mapping[str, str] = field(default_factory=dict)
+    """Providers that may not be asked because a budget is spent, and which one."""
 
     @property
     def reached(self) -> bool:
@@ -91,6 +93,15 @@ class Resilience:
     """The longest pause before the same tier is tried again while a worse one could answer at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hurry:
+    """How long to wait for the first token of a provider whose ways are known, where another could answer instead."""
+
+    first_token_s: float
+    most_bytes: int
+    """Of a request: what is longer than all that was measured has the time that the settings give."""
+
+
 class Station:
     """One provider with its queue, its breakers and what has been seen of it."""
 
@@ -114,6 +125,9 @@ class Station:
         self.healthy: bool | None = None
         """What the last health probe found; None when there was none."""
         self.detail = ""
+        self.saturating_s = self.odd_s = 0.0
+        """What it is set behind the others of its tier by; see `Candidate`."""
+        self.hurry: Hurry | None = None
         self.told: dict[str, frozenset[str] | None] = {}
         """What its server says that each of its models can do; None where it says nothing of that one."""
         self._policy, self._clock, self._rng, self._hook = policy, clock, rng, hook
@@ -151,6 +165,13 @@ class Station:
         endpoint = getattr(self.provider.source, "endpoint", None)
         return endpoint.model if isinstance(endpoint, Endpoint) else None
 
+    def timeouts(self, size: int, *, last: bool) -> Timeouts:
+        """How long to wait for it with a request of so many bytes; `last`: nobody is left to be asked instead."""
+        usual, hurry = self.provider.timeouts, self.hurry
+        if last or hurry is None or size > hurry.most_bytes or hurry.first_token_s >= usual.first_token:
+            return usual
+        return replace(usual, first_token=hurry.first_token_s)
+
     def used(self) -> None:
         """A request goes there now."""
         self.last_used = self._clock()
@@ -185,6 +206,8 @@ class Station:
             return "capability", f"cannot do {', '.join(missing)}", 0.0
         if model and not alone and not self.offers(model):
             return "model", f"is not configured for {model}", 0.0
+        if why := cap.barred.get(self.provider.name):
+            return "budget", why, 0.0
         if self.provider.paid and cap.reached:
             return "cap", cap.why, 0.0
         breaker = self.breaker(model)
@@ -267,16 +290,19 @@ class Fleet:
         model: str | None = None,
         pinned: str | None = None,
         flow: str = "",
+        barred: Mapping[str, str] | None = None,
     ) -> tuple[Ranked, ...]:
         """Return the route of such a request: who is asked first, who else, and who not and why not.
 
-        A pinned provider stands alone. A model that no provider is configured for is asked of the first one.
+        Those that are `barred` are not asked, for the reason given there. A pinned provider stands alone. A model that
+        no provider is configured for is asked of the first one.
         """
         stations = [self.stations[pinned]] if pinned is not None else list(self.stations.values())
         if model and not any(station.offers(model) for station in stations):
             stations = stations[:1]
         alone = len(stations) == 1
-        return rank([self._candidate(each, needs, model, flow, alone) for each in stations], self.policy.weights)
+        candidates = [self._candidate(each, needs, model, flow, alone) for each in stations]
+        return rank([_held_back(each, barred or {}) for each in candidates], self.policy.weights)
 
     def decided(self, decision: Decision) -> None:
         """Keep why an attempt went where it went."""
@@ -309,7 +335,14 @@ class Fleet:
             refusal,
             reason,
             retry_in_s,
+            station.saturating_s,
+            station.odd_s,
         )
+
+
+def _held_back(candidate: Candidate, barred: Mapping[str, str]) -> Candidate:
+    why = "" if candidate.refusal in ("capability", "model") else barred.get(candidate.provider, "")
+    return replace(candidate, refusal="budget", reason=why, retry_in_s=0.0) if why else candidate
 
 
 def least_bad(ranked: Iterable[Ranked]) -> list[Ranked]:

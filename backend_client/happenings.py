@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from backend_client.types import Attempt
+from backend_client.types import Attempt, ServerTimes
 
 BreakerState: TypeAlias = Literal["closed", "open", "half_open", "forced_open", "forced_closed"]
 
@@ -37,6 +37,28 @@ class BreakerChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptSent:
+    """An attempt goes to its server now."""
+
+    request_id: str
+    """As sent, with the suffix of the attempt."""
+    provider: str
+    model: str | None
+    attempt: int
+    """1 for the first."""
+    span_id: str
+    """The attempt's own part of the `traceparent` that goes with it, where one does."""
+    address: str
+    """Scheme, host and port of the server."""
+    queued_s: float
+    """How long it waited for its turn at the provider."""
+    readied_s: float
+    """How long it took until the server could be asked: one of this machine may have to be started."""
+    size: int = 0
+    """Bytes of what is sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueWaited:
     """A request waited for its turn at a provider that has as many in flight as it may."""
 
@@ -60,6 +82,10 @@ class AnswerEnded:
     cost_usd: float | None = None
     """As the server tells it or its prices say; of a paid answer without either, as estimated."""
     error_type: str | None = None
+    accepted_s: float | None = None
+    """From sending the request to the head of the reply: all of the server's time but the generating."""
+    times: ServerTimes | None = None
+    """What the server told of its own time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +107,7 @@ class TokenRenewed:
     detail: str = ""
 
 
-Happening: TypeAlias = Attempt | FailedOver | BreakerChanged | QueueWaited | AnswerEnded | ProviderProbed | TokenRenewed
+Happening: TypeAlias = (
+    Attempt | AttemptSent | FailedOver | BreakerChanged | QueueWaited | AnswerEnded | ProviderProbed | TokenRenewed
+)
 Hook: TypeAlias = Callable[[Happening], None]

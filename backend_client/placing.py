@@ -7,7 +7,7 @@ from typing import Final
 
 from backend_client.bill import Bill
 from backend_client.breaker import Permit
-from backend_client.errors import AllUnavailable, BackendError, CostCapReached, InvalidRequest
+from backend_client.errors import BUDGET_HINT, AllUnavailable, BackendError, CostCapReached, InvalidRequest
 from backend_client.fleet import Station
 from backend_client.limiter import Slot
 from backend_client.retry import failure_kind, refuses_us
@@ -79,7 +79,9 @@ class Place:
 def nowhere(ranked: Sequence[Ranked], needs: frozenset[str]) -> BackendError:
     """Return the error for a request that no provider may be asked for now."""
     out = [each for each in ranked if each.refusal == "breaker"]
-    capped = [each for each in ranked if each.refusal == "cap"]
+    capped = [each for each in ranked if each.refusal in ("cap", "budget")]
+    if not out and capped and capped[0].refusal == "budget":
+        return CostCapReached(capped[0].reason, hint=BUDGET_HINT)
     if not out and capped:
         return CostCapReached(f"only paid providers could answer, and {capped[0].reason}")
     if not out and all(each.refusal in ("capability", "model") for each in ranked):

@@ -17,8 +17,8 @@ _IDEMPOTENCY: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ID_LIMIT: Final = 120
 
 
-def chat_headers(request: ChatRequest, request_id: str, remaining_s: float) -> dict[str, str]:
-    """Return the headers of a chat request but for those that prove who we are."""
+def chat_headers(request: ChatRequest, request_id: str, remaining_s: float, span_id: str = "") -> dict[str, str]:
+    """Return the headers of a chat request but for those that prove who we are; `span_id` is the attempt's own."""
     headers = {
         "accept": "text/event-stream",
         "accept-encoding": "identity",
@@ -27,7 +27,8 @@ def chat_headers(request: ChatRequest, request_id: str, remaining_s: float) -> d
         "x-sophia-deadline-ms": str(max(1, int(remaining_s * 1000))),
     }
     if request.traceparent and _TRACEPARENT.fullmatch(request.traceparent):
-        headers["traceparent"] = request.traceparent
+        version, trace_id, parent_id, flags = request.traceparent.split("-")
+        headers["traceparent"] = f"{version}-{trace_id}-{span_id or parent_id}-{flags}"
     if _IDEMPOTENCY.fullmatch(request.idempotency_key):
         headers["idempotency-key"] = request.idempotency_key
     return headers

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-Refusal: TypeAlias = Literal["breaker", "forced", "capability", "model", "cap", "shunned"]
+Refusal: TypeAlias = Literal["breaker", "forced", "capability", "model", "cap", "budget", "shunned"]
 
 SLOW_START_S: Final = 30.0
 """How long a provider that was out takes to get back its full share (Envoy calls it the slow-start window)."""
@@ -69,6 +69,10 @@ class Candidate:
     reason: str = ""
     """Why it is not asked, in words."""
     retry_in_s: float = 0.0
+    saturating_s: float = 0.0
+    """What it is set behind the others by, as its server is about to be full."""
+    odd_s: float = 0.0
+    """What it is set behind the others by, as it behaves unlike itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,8 @@ def _ranked(one: Candidate, weights: Weights) -> Ranked:
         ("knows this session", -weights.habit_s if one.habit else 0.0),
         ("broke off lately", one.broken * weights.broken_s),
         ("coming back", WARMING_S if one.warming else 0.0),
+        ("about to saturate", one.saturating_s),
+        ("behaves oddly", one.odd_s),
     ]
     counted = tuple((name, seconds) for name, seconds in terms if seconds)
     score = sum(seconds for _, seconds in counted)

@@ -3,16 +3,17 @@
     load_of("vllm", body, model="org/model", at=clock())
 
 A server's metrics are thousands of lines of which two matter here, so lines of other names are passed over unread.
+What reads all of them, again and again, is backend_client/scraping/.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping
 from typing import Final, TypeAlias
 
 from backend_client.fleet import Load
+from backend_client.scraping.lines import MAX_LINE, sample_of
 from backend_client.types import Kind
 
 Samples: TypeAlias = dict[str, list[tuple[Mapping[str, str], float]]]
@@ -20,24 +21,10 @@ Samples: TypeAlias = dict[str, list[tuple[Mapping[str, str], float]]]
 
 MAX_BODY: Final = 2 << 20
 """Bytes that are looked at."""
-MAX_LINE: Final = 16 << 10
-"""Characters of a line; longer ones are skipped."""
 MAX_SAMPLES: Final = 50_000
 MAX_LOAD: Final = 1e6
 """Requests; a server that reports more has counted wrongly."""
 
-_SAMPLE: Final = re.compile(
-    r"""([a-zA-Z_:][a-zA-Z0-9_:]*+)[ \t]*+
-        (?:\{((?:[^"{}]|"(?:[^"\\]|\\.)*+")*+)\}[ \t]*+)?
-        ([+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?|[+-]?[iI]nf|[nN]a[nN])
-        (?:[ \t]++-?\d++(?:\.\d*+)?)?[ \t]*+(?:\#.*+)?\r?""",
-    re.ASCII | re.VERBOSE | re.DOTALL,
-)
-"""A name, labels, a value; then perhaps a time, and the exemplar of OpenMetrics."""
-_LABEL: Final = re.compile(
-    r'[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"((?:[^"\\]|\\.)*+)"[ \t]*+(?:,|\Z)', re.ASCII | re.DOTALL
-)
-_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "vllm": ("vllm:num_requests_waiting", "vllm:num_requests_running"),
     "llamacpp": ("llamacpp:requests_deferred", "llamacpp:requests_processing"),
@@ -74,7 +61,7 @@ def parse(body: bytes | str, *, only: Collection[str] | None = None) -> Samples:
         line = line.lstrip(" \t")
         if len(line) > MAX_LINE or (starts is not None and not line.startswith(starts)):
             continue
-        sample = _sample(line)
+        sample = sample_of(line)
         if sample is None or (only is not None and sample[0] not in only):
             continue
         name, labels, value = sample
@@ -83,32 +70,6 @@ def parse(body: bytes | str, *, only: Collection[str] | None = None) -> Samples:
         if count >= MAX_SAMPLES:
             break
     return found
-
-
-def _sample(line: str) -> tuple[str, Mapping[str, str], float] | None:
-    read = _SAMPLE.fullmatch(line)
-    if read is None:
-        return None
-    labels = _labels(read[2] or "")
-    return None if labels is None else (read[1], labels, float(read[3]))
-
-
-def _labels(text: str) -> Mapping[str, str] | None:
-    labels: dict[str, str] = {}
-    text = text.rstrip(" \t")
-    at = 0
-    while at < len(text):
-        read = _LABEL.match(text, at)
-        if read is None:
-            return None
-        labels[read[1]] = _ESCAPE.sub(_unescaped, read[2])
-        at = read.end()
-    return labels
-
-
-def _unescaped(escape: re.Match[str]) -> str:
-    # What is no escape stands for itself, backslash and all.
-    return {"n": "\n", "\\": "\\", '"': '"'}.get(escape[1], escape[0])
 
 
 def _total(samples: Collection[tuple[Mapping[str, str], float]], model: str | None) -> float | None:

@@ -198,6 +198,11 @@ class OAuthTokens:
         """Look into the store again next time: somebody has signed in or out."""
         self._tokens, self._renewed, self._skew = None, None, None
 
+    @property
+    def who(self) -> str:
+        """Whom the tokens are of, as far as they were read and say so."""
+        return self._tokens.who if self._tokens is not None else ""
+
     async def aclose(self) -> None:
         """Wait a little for a token that is being renewed, so that it is kept."""
         if (task := self._renewing) is not None and not (await asyncio.wait([task], timeout=CLOSE_S))[0]:

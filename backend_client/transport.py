@@ -77,9 +77,13 @@ class HttpTransport:
     def _build(self, kind: str) -> httpx2.AsyncClient:
         import ssl
         from http.cookiejar import CookieJar, DefaultCookiePolicy
+        from importlib import import_module
 
         import httpx2
 
+        # The library would import this at the first connection, on the event loop.
+        with suppress(ImportError):
+            import_module("anyio._backends._asyncio")
         # Without TLS the context is never used, and loading the machine's certificates for nothing is slow.
         plain_here = kind == "loopback+plain"
         return httpx2.AsyncClient(

@@ -91,6 +91,8 @@ class ChatRequest:
     """Requests of one flow (a session, say) wait behind each other, not behind those of other flows."""
     avoid: frozenset[str] = frozenset()
     """Providers that have just broken off this answer: each is asked as if it were the last of the next tier."""
+    barred: Mapping[str, str] = field(default_factory=dict)
+    """Providers that may not be asked because of what they cost, and why not."""
     idempotency_key: str = ""
     """Travels as `Idempotency-Key`, the same for every attempt; empty sends none."""
 
@@ -187,13 +189,41 @@ class Provider:
     """USD per million tokens."""
     price_completion: float | None = None
     """USD per million tokens."""
+    price_cached: float | None = None
+    """USD per million tokens of the prompt that the server had read before; None: as the others of the prompt."""
+    listed: Callable[[str], Price | None] | None = field(default=None, compare=False, repr=False)
+    """What a list says that a model costs here; asked where neither the server nor the settings tell."""
 
-    def priced(self, usage: UsageChunk) -> UsageChunk:
+    def priced(self, usage: UsageChunk, model: str | None = None) -> UsageChunk:
         """The usage with what it cost, where the server did not say so and the prices are known."""
-        if usage.cost_usd is not None or self.price_prompt is None or self.price_completion is None:
+        if usage.cost_usd is not None or (price := self._price_of(model)) is None:
             return usage
-        millionths = usage.prompt_tokens * self.price_prompt + usage.completion_tokens * self.price_completion
-        return replace(usage, cost_usd=millionths / 1e6)
+        return replace(usage, cost_usd=price.of(usage), cost_known=price.known)
+
+    def _price_of(self, model: str | None) -> Price | None:
+        if self.price_prompt is not None and self.price_completion is not None:
+            return Price(self.price_prompt, self.price_completion, self.price_cached)
+        half_told = self.price_prompt is not None or self.price_completion is not None
+        return None if half_told or self.listed is None or not model else self.listed(model)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs, in USD per million tokens."""
+
+    prompt: float
+    completion: float
+    cached: float | None = None
+    """Of the prompt's tokens that the server had read before; None: as the others."""
+    known: str = "configured"
+    """How it is known."""
+
+    def of(self, usage: UsageChunk) -> float:
+        """What these tokens cost, in USD."""
+        before = min(usage.cached_tokens or 0, usage.prompt_tokens)
+        read = (usage.prompt_tokens - before) * self.prompt
+        read += before * (self.prompt if self.cached is None else self.cached)
+        return (read + usage.completion_tokens * self.completion) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +272,24 @@ class UsageChunk:
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
     cost_usd: float | None = None
+    cost_known: str = field(default="", compare=False)
+    """How the cost is known: `reported` by the server, `configured`, or from a list of a date; empty: not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTimes:
+    """What a server tells of its own time with one answer, in seconds; None where it does not."""
+
+    queue_s: float | None = None
+    """Before it began with the request."""
+    first_token_s: float | None = None
+    """From the request's arrival to the first token."""
+    prompt_s: float | None = None
+    """Reading the prompt."""
+    generation_s: float | None = None
+    """Writing the answer."""
+    cached_tokens: int | None = None
+    """Of the prompt, that it had read before."""
 
 
 @dataclass(frozen=True, slots=True)

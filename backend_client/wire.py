@@ -25,7 +25,7 @@ from backend_client.errors import (
     excerpt,
 )
 from backend_client.faults import error_from_event
-from backend_client.types import ChatRequest, Chunk, Kind
+from backend_client.types import ChatRequest, Chunk, Kind, ServerTimes
 
 MAX_LINE: Final = 1 << 20
 """Bytes of one line, and of all data lines of one event."""
@@ -100,6 +100,11 @@ class StreamDecoder:
     def model(self) -> str | None:
         """The model that the server says it used."""
         return self._deltas.model
+
+    @property
+    def times(self) -> ServerTimes | None:
+        """What the server told of its own time."""
+        return self._deltas.times
 
     @property
     def complete(self) -> bool:

@@ -45,7 +45,8 @@ TRIES: Final = 3
 PATIENCE_S: Final = 1.0
 """The longest pause before it is sent again; after that another voice is quicker."""
 SHUN_S: Final = 60.0
-"""How long a service is left alone that refuses us."""
+"""How long a service is left alone that refuses us; twice as long each time that it goes on refusing."""
+LONGEST_SHUN_S: Final = 3_600.0
 REFUSALS: Final = 2
 """So many refused requests in a row are not the fault of one sentence."""
 LOWERED_S: Final = 300.0
@@ -89,6 +90,8 @@ class SpeechServer:
         self._policy = policy
         self._breaker = self._new_breaker()
         self._shunned: dict[str, tuple[float, str]] = {}
+        self._shuns: dict[What, float] = {}
+        """How long it would be left alone next."""
         self._refused = 0
         self._endpoint: Endpoint | None = None
         self._models: dict[str, str] = {}
@@ -121,6 +124,7 @@ class SpeechServer:
     def forgive(self) -> None:
         """Ask it again from now on: there is another key, say, or it is another server."""
         self._shunned.clear()
+        self._shuns.clear()
         self._refused = 0
         self._breaker = self._new_breaker()
 
@@ -254,7 +258,9 @@ class SpeechServer:
         asking.slot.release()
         permit = asking.permit
         if error is None:
-            self._refused = 0 if complete else self._refused
+            if complete:
+                self._refused = 0
+                self._shuns.pop(request.what, None)
             return permit.success() if complete else permit.cancelled()
         if isinstance(error, TooManyAtOnce):
             # The plan is smaller than we thought; the service itself is well.
@@ -263,7 +269,9 @@ class SpeechServer:
         self._refused += isinstance(error, InvalidRequest) and error.status is not None
         if refuses_us(error) or self._refused >= REFUSALS:
             self._refused = 0
-            self._shunned[request.what] = (self._clock() + SHUN_S, error.message)
+            alone_s = self._shuns.get(request.what, SHUN_S)
+            self._shunned[request.what] = (self._clock() + alone_s, error.message)
+            self._shuns[request.what] = min(2 * alone_s, LONGEST_SHUN_S)
         if (kind := failure_kind(error)) is None:
             return permit.success()
         permit.failure(kind, error.message, error.retry_after)

@@ -116,7 +116,9 @@ async def test_what_is_sent(server: ContractServer) -> None:
     assert (seen.method, seen.path) == ("POST", "/v1/chat/completions")
     assert seen.headers["authorization"] == f"Bearer {KEY}"
     assert seen.headers["x-request-id"] == "abc-a1"
-    assert seen.headers["traceparent"] == trace
+    sent = seen.headers["traceparent"]
+    assert re.fullmatch(r"00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01", sent)
+    assert sent != trace, "every attempt is a span of its own"
     assert seen.headers["accept"] == "text/event-stream"
     assert re.fullmatch(r"sophia/\S+", seen.headers["user-agent"])
     assert "cookie" not in seen.headers

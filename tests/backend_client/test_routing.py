@@ -45,6 +45,8 @@ def test_without_knowledge_the_order_given_holds() -> None:
         {"price_usd": 0.1},
         {"warming": True},
         {"broken": 0.5},
+        {"saturating_s": 1.0},
+        {"odd_s": 1.0},
         {"refusal": "breaker"},
     ],
 )

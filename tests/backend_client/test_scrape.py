@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend_client.fleet import Load
-from backend_client.scrape import MAX_BODY, MAX_LINE, MAX_SAMPLES, load_of, parse, tells_load
+from backend_client.scrape import MAX_BODY, MAX_SAMPLES, load_of, parse, tells_load
+from backend_client.scraping.lines import MAX_LINE
 from backend_client.types import Kind
 
 VLLM = """\

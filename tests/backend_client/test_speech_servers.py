@@ -302,6 +302,19 @@ async def test_a_path_that_is_missing_closes_only_what_it_was_for(here: Here) ->
     assert (await ear.transcribe(hum(1, 16_000))).text == HEARD
 
 
+async def test_what_a_server_never_had_is_asked_for_ever_more_rarely(here: Here) -> None:
+    mouth = here.speech()
+    for alone_s in (60, 120, 240):
+        here.server.plan = ["no_path"]
+        await failed(said(mouth))
+        assert mouth.retry_in() == alone_s
+        here.now += alone_s + 1
+    assert await said(mouth)
+    here.server.plan = ["no_path"]
+    await failed(said(mouth))
+    assert mouth.retry_in() == 60
+
+
 async def test_two_failures_close_it_and_one_good_sentence_opens_it_again(here: Here) -> None:
     mouth = here.speech()
     here.server.fault = "mp3_as_pcm"
