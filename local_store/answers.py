@@ -5,8 +5,10 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from local_store.booking import Booking
 from local_store.errors import NotFound
 from local_store.ids import now_ms
+from local_store.text import storable
 from local_store.types import Message, Role, Status, Usage
 
 if TYPE_CHECKING:
@@ -130,13 +132,20 @@ def record_usage(
     session_id: str | None,
     route: tuple[str | None, str | None],
     usage: Usage,
+    booking: Booking | None = None,
+    *,
+    persona_of: str | None = None,
 ) -> None:
-    """Keep what the answer used, in place of an earlier report; or what was used for no answer at all."""
+    """Keep what the answer used, in place of an earlier report; or what was used for no answer at all.
+
+    `persona_of` is the answer whose persona it is booked for, where it is no report of that answer.
+    """
+    told = booking or Booking()
     connection.execute("DELETE FROM usage WHERE message_id = ?", [answer_id])
     connection.execute(
         "INSERT INTO usage (message_id, session_id, at, provider, model, prompt_tokens, completion_tokens,"
-        " reasoning_tokens, cached_tokens, cost_usd, persona)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT persona FROM message WHERE id = ?))",
+        " reasoning_tokens, cached_tokens, cost_usd, cost_known, seconds, task, person, tenant, persona)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT persona FROM message WHERE id = ?))",
         [
             answer_id,
             session_id,
@@ -146,10 +155,19 @@ def record_usage(
             _count(usage.completion_tokens) or 0,
             _count(usage.reasoning_tokens),
             _count(usage.cached_tokens),
-            usage.cost_usd if usage.cost_usd is not None and isfinite(usage.cost_usd) else None,
-            answer_id,
+            _amount(usage.cost_usd),
+            storable(told.cost_known),
+            _amount(told.seconds),
+            storable(told.task),
+            storable(told.person),
+            storable(told.tenant),
+            answer_id or persona_of,
         ],
     )
+
+
+def _amount(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) else None
 
 
 def _count(tokens: int | None) -> int | None:

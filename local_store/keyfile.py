@@ -159,6 +159,10 @@ class Keys:
 
         return self._add(make, frozenset({"device"}))
 
+    def removable(self, slot_id: str) -> SlotInfo:
+        """Return the slot that `remove` would take away. Raises as that does."""
+        return info(_taken_out(self._header, slot_id)[0])
+
     def remove(self, slot_id: str) -> SlotChange:
         """Remove the slot whose id begins with `slot_id`, or the only one of that kind.
 
@@ -167,11 +171,7 @@ class Keys:
         master = self._master_key()
         with files.exclusive(self._paths.creation_lock):
             current = self._reread(master)
-            gone = _find(current, slot_id)
-            left = tuple(slot for slot in current.slots if slot is not gone)
-            if not any(slot.kind in HOLDS for slot in left):
-                hint = "Add a passphrase or a recovery key first."
-                raise WrongState(f"without the {gone.kind} slot nothing strong would open the store", hint=hint)
+            gone, left = _taken_out(current, slot_id)
             due = DEVICE_DUE if gone.kind == "device" else REPLACED_DUE
             self._save(replace(current, slots=left, due=due), master)
         return SlotChange(None, (info(gone),), due, self._clean(current, [gone]))
@@ -346,6 +346,16 @@ def _choose(held: list[AgentKey], wanted: str) -> AgentKey:
     if fits:
         raise WrongState(f"several keys fit: {names}", hint="Name one by its fingerprint.")
     raise NotFound(f"the ssh-agent holds no such Ed25519 key; it has {names}", hint="Name one of them.")
+
+
+def _taken_out(current: Header, wanted: str) -> tuple[Slot, tuple[Slot, ...]]:
+    """The slot that is meant, and those that would be left without it. Raises NotFound, WrongState."""
+    gone = _find(current, wanted)
+    left = tuple(slot for slot in current.slots if slot is not gone)
+    if not any(slot.kind in HOLDS for slot in left):
+        hint = "Add a passphrase or a recovery key first."
+        raise WrongState(f"without the {gone.kind} slot nothing strong would open the store", hint=hint)
+    return gone, left
 
 
 def _find(current: Header, wanted: str) -> Slot:

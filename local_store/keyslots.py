@@ -64,6 +64,10 @@ class KeySlots:
         """
         return await self._change(lambda: self._keys.add_agent(key))
 
+    async def removable(self, slot_id: str) -> SlotInfo:
+        """Return the slot that `remove` would take away. Raises as that does."""
+        return await asyncio.to_thread(self._keys.removable, slot_id)
+
     async def remove(self, slot_id: str) -> SlotChange:
         """Remove a slot, named by the beginning of its id or by its kind if it is the only one.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from local_store import engine, schema, search_schema
 from local_store.errors import Damaged, SchemaTooNew
@@ -14,11 +15,27 @@ from local_store.errors import Damaged, SchemaTooNew
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-    from sqlite_utils import Database
-    from sqlite_utils.migrations import Migrations
-
-SCHEMA = 4
+SCHEMA = 5
 APPLICATION_ID = 0x534F5048
+SET = "local_store"
+TABLE = '"_sqlite_migrations"'
+RECORDS = f"""
+CREATE TABLE {TABLE} (
+   "id" INTEGER PRIMARY KEY,
+   "migration_set" TEXT,
+   "name" TEXT,
+   "applied_at" TEXT
+);
+CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
+    ON {TABLE} ("migration_set", "name");
+"""
+"""Where sqlite-utils keeps what it did, letter by letter as it makes it."""
+
+
+class _Executes(Protocol):
+    """A connection of the engine's, or sqlite-utils around one."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> object: ...
 
 
 def migrate(connection: Connection, path: Path, store_id: str, *, before: Callable[[int], None] | None = None) -> None:
@@ -47,19 +64,37 @@ def _version(connection: Connection) -> int:
 
 def _apply(connection: Connection, store_id: str, before: Callable[[int], None] | None) -> None:
     engine.load()
-    with _without_numpy():
-        from sqlite_utils import Database
     with engine.transaction(connection):
         version = _version(connection)
         if version >= SCHEMA:
             return  # another process was quicker
         if before is not None and version > 0:
             before(version)
-        # sqlite-utils would hand the decrypted connection to every installed plugin.
-        database = Database(cast("str", connection), execute_plugins=False)
-        _migrations(store_id).apply(database)
+        (_upgrade if version > 0 else _make)(connection, store_id)
         connection.execute(f"PRAGMA user_version = {SCHEMA:d}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+
+
+def _upgrade(connection: Connection, store_id: str) -> None:
+    """Takes the steps that an earlier version had not taken."""
+    with _without_numpy():
+        from sqlite_utils import Database
+        from sqlite_utils.migrations import Migrations
+    steps = Migrations(SET)
+    for name, step in _steps(store_id).items():
+        steps(name=name)(step)
+    # sqlite-utils would hand the decrypted connection to every installed plugin.
+    steps.apply(Database(cast("str", connection), execute_plugins=False))
+
+
+def _make(connection: Connection, store_id: str) -> None:
+    """Takes every step and keeps the same records of them, without 5 MB of library at everybody's first start."""
+    for statement in _statements(RECORDS):
+        connection.execute(statement)
+    for name, step in _steps(store_id).items():
+        step(connection)
+        taken = (SET, name, str(datetime.now(UTC)))
+        connection.execute(f"INSERT INTO {TABLE} (migration_set, name, applied_at) VALUES (?, ?, ?)", taken)
 
 
 @contextlib.contextmanager
@@ -75,35 +110,34 @@ def _without_numpy() -> Iterator[None]:
         del sys.modules["numpy"]
 
 
-def _migrations(store_id: str) -> Migrations:
-    from sqlite_utils.migrations import Migrations
+def _steps(store_id: str) -> dict[str, Callable[[_Executes], None]]:
+    """Every change of the schema by its name, the oldest first."""
 
-    steps = Migrations("local_store")
-
-    @steps()
-    def m001_conversations(database: Database) -> None:
+    def m001_conversations(database: _Executes) -> None:
         for statement in _statements(schema.CONVERSATIONS + schema.SEARCH_INDEX):
             database.execute(statement)
         database.execute("INSERT INTO meta (key, value) VALUES ('store_id', ?)", [store_id])
 
-    @steps()
-    def m002_outbox(database: Database) -> None:
+    def m002_outbox(database: _Executes) -> None:
         for statement in _statements(schema.OUTBOX):
             database.execute(statement)
 
-    @steps()
-    def m003_audit(database: Database) -> None:
+    def m003_audit(database: _Executes) -> None:
         for statement in _statements(schema.ORGANISING + schema.AUDIT):
             database.execute(statement)
 
-    @steps()
-    def m004_records(database: Database) -> None:
+    def m004_records(database: _Executes) -> None:
         for statement in _statements(schema.ATTACHMENTS + schema.ORGANISED_BY_HAND + schema.MEANING + schema.RECORDS):
             database.execute(statement)
         for statement in _statements(search_schema.SEARCH):
             database.execute(statement)
 
-    return steps
+    def m005_alerts(database: _Executes) -> None:
+        for statement in _statements(schema.ALERTS):
+            database.execute(statement)
+
+    steps = (m001_conversations, m002_outbox, m003_audit, m004_records, m005_alerts)
+    return {each.__name__: each for each in steps}
 
 
 def _statements(script: str) -> list[str]:

@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,10 +78,18 @@ class Purger:
     """Removes sessions of one open store for good."""
 
     def __init__(
-        self, paths: StorePaths, database: Database, keys: Keys, presence: Presence, audit: Audit, blobs: Blobs
+        self,
+        paths: StorePaths,
+        database: Database,
+        keys: Keys,
+        presence: Presence,
+        audit: Audit,
+        blobs: Blobs,
+        after_delete: Callable[[], Awaitable[object]],
     ) -> None:
         self._paths, self._database, self._keys = paths, database, keys
         self._presence, self._audit, self._blobs = presence, audit, blobs
+        self._after_delete = after_delete
 
     async def sessions(
         self,
@@ -102,6 +110,7 @@ class Purger:
         left: list[str] = []
         messages, blob_ids = await self._delete(session_ids, steps)
         attachments = await self._remove_blobs(blob_ids, left)
+        await self._after_delete()
         await self._merge_index()
         before = await asyncio.to_thread(self._size)
         await self._compact(steps, left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from local_store import rows
@@ -39,8 +40,9 @@ def touch(connection: Connection, session_id: str) -> None:
 class Sessions:
     """All conversations of the store."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, after_delete: Callable[[], Awaitable[object]]) -> None:
+        """`after_delete` lets what is kept elsewhere of a session go with it."""
+        self._database, self._after_delete = database, after_delete
 
     async def create(self, title: str | None = None) -> Session:
         """Return a new, empty session; without a title it has an empty one."""
@@ -139,3 +141,4 @@ class Sessions:
             connection.execute("DELETE FROM session WHERE id = ?", [session_id])
 
         await self._database.write(operation)
+        await self._after_delete()

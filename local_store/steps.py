@@ -89,7 +89,12 @@ async def to_its_end(work: Awaitable[T], steps: Steps) -> T:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         steps.cancel()
+        running.add_done_callback(_nobody_asks)  # also where this wait is cancelled in its turn
         await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()  # it was asked to end; how it ended interests nobody any more
         raise
+
+
+def _nobody_asks(ended: asyncio.Future[T]) -> None:
+    """It was asked to end; how it ended interests nobody any more."""
+    if not ended.cancelled():
+        ended.exception()

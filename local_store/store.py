@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +13,7 @@ from local_store.check import Checkup
 from local_store.database import Database
 from local_store.drafts import Drafts
 from local_store.engine import BUSY_S
+from local_store.errors import StoreError
 from local_store.head import Pulse, raise_generation
 from local_store.keys import Credentials
 from local_store.keyslots import KeySlots
@@ -33,10 +34,13 @@ from local_store.usage import UsageLedger
 from local_store.watch import Watch
 
 if TYPE_CHECKING:
+    from local_store.alerts import Alerts
     from local_store.analytics import Analytics
     from local_store.backup import Backups
     from local_store.blobs import Blobs
     from local_store.bulk import Bulk
+    from local_store.costs import CostBooks
+    from local_store.deliveries import Deliveries
     from local_store.memories import Memories
     from local_store.metrics import Metrics
     from local_store.organising import Organising
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from local_store.repair import Repairer
     from local_store.runs import Runs
     from local_store.setting_history import SettingHistory
+    from local_store.traces import Traces
     from local_store.vectors import Vectors
 
 
@@ -67,7 +72,7 @@ class Store:
         self.created = opened.created
         """True when this open made the store."""
         self.unlocked_by: SlotKind = opened.keys.unlocked_by
-        self.sessions = Sessions(self._database)
+        self.sessions = Sessions(self._database, self._forget_traces)
         self.turns = Turns(self._database, opened.instance)
         self.messages = Messages(self._database)
         self.parts = Parts(self._database)
@@ -86,11 +91,32 @@ class Store:
         self.keys = KeySlots(opened.keys, rotator, self.audit)
 
     @cached_property
+    def alerts(self) -> Alerts:
+        """Alerts that stand, and silences; loaded when it is first used."""
+        from local_store.alerts import Alerts
+
+        return Alerts(self._database, self._opened.instance)
+
+    @cached_property
     def analytics(self) -> Analytics:
         """How often what was done on which day; loaded when it is first used."""
         from local_store.analytics import Analytics
 
         return Analytics(self._database)
+
+    @cached_property
+    def costs(self) -> CostBooks:
+        """What was spent, by whom and for what, and the budgets; loaded when it is first used."""
+        from local_store.costs import CostBooks
+
+        return CostBooks(self._database)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """What receivers outside are still to be told; loaded when it is first used."""
+        from local_store.deliveries import Deliveries
+
+        return Deliveries(self._database, self._opened.instance)
 
     @cached_property
     def organising(self) -> Organising:
@@ -149,6 +175,19 @@ class Store:
         return Metrics(self.sides)
 
     @cached_property
+    def traces(self) -> Traces:
+        """How long the steps of turns took, in a file of their own; loaded when it is first used."""
+        from local_store.traces import Traces
+
+        return Traces(self.sides, self._database)
+
+    async def _forget_traces(self) -> None:
+        """Nothing is kept of sessions that are gone; what cannot be forgotten now is when traces are next read."""
+        if (self.paths.root / "traces.db").exists():
+            with suppress(StoreError):
+                await self.traces.forget_gone()
+
+    @cached_property
     def backups(self) -> Backups:
         """Makes backups; loaded when it is first used."""
         from local_store.backup import Backups
@@ -160,7 +199,8 @@ class Store:
         """Removes sessions for good; loaded when it is first used."""
         from local_store.purge import Purger
 
-        return Purger(self.paths, self._database, self._keys, self._opened.presence, self.audit, self.blobs)
+        presence, forget = self._opened.presence, self._forget_traces
+        return Purger(self.paths, self._database, self._keys, presence, self.audit, self.blobs, forget)
 
     @cached_property
     def repairs(self) -> Repairer:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from local_store import abandoned, answers, rows
+from local_store.booking import Booking
 from local_store.database import Database
 from local_store.errors import NotFound, WrongState
 from local_store.ids import new_id, now_ms
@@ -190,11 +191,13 @@ class Turns:
         finish_reason: str | None = None,
         error: str | None = None,
         usage: Usage | None = None,
+        booking: Booking | None = None,
         cached_at: int | None = None,
     ) -> Message:
         """Return the answer with its final text; the journal is gone. Raises NotFound, ValueError for "streaming".
 
-        An answer that is complete or has any text takes its letter out of the outbox with it.
+        An answer that is complete or has any text takes its letter out of the outbox with it. `booking` is what else
+        the books say of it.
         """
         if status == "streaming":
             raise ValueError("an answer cannot finish as 'streaming'")
@@ -216,7 +219,10 @@ class Turns:
                 cached_at=cached_at,
             )
             if usage is not None:
-                answers.record_usage(connection, answer_id, session_id, route, usage)
+                answers.record_usage(connection, answer_id, session_id, route, usage, booking)
+            elif booking is not None and booking.cost_usd is not None:
+                spent = Usage(0, 0, cost_usd=booking.cost_usd)
+                answers.record_usage(connection, None, session_id, route, spent, booking, persona_of=answer_id)
             return _settled(connection, answer_id)
 
         return await self._database.write(operation, vital=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from local_store.answers import record_usage
+from local_store.booking import Booking
 from local_store.database import Database
 from local_store.text import storable_or_none
 from local_store.types import Usage, UsageTotals
@@ -51,10 +52,12 @@ class UsageLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def record(self, usage: Usage, *, provider: str | None, model: str | None) -> None:
+    async def record(
+        self, usage: Usage, *, provider: str | None, model: str | None, booking: Booking | None = None
+    ) -> None:
         """Keep what was used for something that is no answer, such as a title; it belongs to no session."""
         route = storable_or_none(provider), storable_or_none(model)
-        await self._database.write(lambda connection: record_usage(connection, None, None, route, usage))
+        await self._database.write(lambda connection: record_usage(connection, None, None, route, usage, booking))
 
     async def totals(self, session_id: str | None = None, since: int | None = None) -> UsageTotals:
         """Return the sums over one session or all, from `since` (milliseconds since the epoch) on."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_store import StoreError, StoreFull, StorePaths, Usage, engine, schema
+from local_store import StoreError, StoreFull, StorePaths, Usage, engine, schema, search_schema
 from local_store.keys import Credentials, open_keys
-from local_store.migrations import migrate
+from local_store.migrations import SCHEMA, migrate
 from local_store.usage import SPENT
 
 from .conftest import CHEAP, OpenStore
@@ -24,6 +24,7 @@ Write = Callable[[OpenStore, StorePaths], Awaitable[None]]
 V1 = (Path(__file__).parent / "schema_v1.sql").read_text("utf-8")
 V2 = (Path(__file__).parent / "schema_v2.sql").read_text("utf-8")
 V3 = (Path(__file__).parent / "schema_v3.sql").read_text("utf-8")
+V4 = (Path(__file__).parent / "schema_v4.sql").read_text("utf-8")
 BOOKKEEPING = """
 CREATE TABLE "_sqlite_migrations" ("id" INTEGER PRIMARY KEY, "migration_set" TEXT, "name" TEXT, "applied_at" TEXT);
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name" ON "_sqlite_migrations" ("migration_set", "name");
@@ -60,6 +61,12 @@ INSERT INTO tag VALUES ('01S', 'sea');
 INSERT INTO imported VALUES ('llm', 'x1', '01S');
 """
 
+RECORDED = """
+INSERT INTO _sqlite_migrations VALUES (4, 'local_store', 'm004_records', '2026-04-05 06:07:08+00:00');
+PRAGMA user_version = 4;
+INSERT INTO memory VALUES (1, '01M', '', 'likes the sea', '01A', 21, 22, 3, 0);
+"""
+
 
 async def write_v1(opening: OpenStore, paths: StorePaths) -> None:
     """Put a database of the first version in place of a new one, with the same keys."""
@@ -74,6 +81,11 @@ async def write_v2(opening: OpenStore, paths: StorePaths) -> None:
 async def write_v3(opening: OpenStore, paths: StorePaths) -> None:
     """Put a database of the third version in place of a new one, with the same keys."""
     await write_old(opening, paths, V1 + BOOKKEEPING + DATA + V2 + UPGRADED + V3 + ORGANISED)
+
+
+async def write_v4(opening: OpenStore, paths: StorePaths) -> None:
+    """Put a database of the fourth version in place of a new one, with the same keys."""
+    await write_old(opening, paths, V1 + BOOKKEEPING + DATA + V2 + UPGRADED + V3 + ORGANISED + V4 + RECORDED)
 
 
 async def write_old(opening: OpenStore, paths: StorePaths, script: str) -> None:
@@ -105,6 +117,8 @@ def test_a_released_schema_is_not_edited() -> None:
     assert [*(schema.CONVERSATIONS + schema.SEARCH_INDEX).split()] == V1.split()
     assert [*schema.OUTBOX.split()] == V2.split()
     assert [*(schema.ORGANISING + schema.AUDIT).split()] == V3.split()
+    records = schema.ATTACHMENTS + schema.ORGANISED_BY_HAND + schema.MEANING + schema.RECORDS
+    assert [*(records + search_schema.SEARCH).split()] == V4.split()
 
 
 async def test_a_store_of_the_first_version_keeps_everything(opening: OpenStore, paths: StorePaths) -> None:
@@ -161,7 +175,17 @@ async def test_a_store_of_the_third_version_keeps_everything(opening: OpenStore,
     connection.close()
 
 
-@pytest.mark.parametrize("write", [write_v1, write_v2, write_v3])
+async def test_a_store_of_the_fourth_version_keeps_everything(opening: OpenStore, paths: StorePaths) -> None:
+    await write_v4(opening, paths)
+    store = await opening()
+    (memory,) = await store.memories.list()
+    assert (memory.id, memory.text, memory.message_id, memory.uses) == ("01M", "likes the sea", "01A", 3)
+    assert [hit.message_id for hit in await store.search.messages("portugal")] == ["01A"]
+    assert await store.deliveries.list() == [] and await store.alerts.list() == []
+    await store.close()
+
+
+@pytest.mark.parametrize("write", [write_v1, write_v2, write_v3, write_v4])
 async def test_an_upgraded_store_has_all_a_new_one_has(
     opening: OpenStore, paths: StorePaths, tmp_path: Path, write: Write
 ) -> None:
@@ -177,8 +201,8 @@ async def test_an_upgraded_store_has_all_a_new_one_has(
     upgraded, new = raw(paths), raw(fresh)
     assert shape(upgraded) == shape(new)
     recorded = upgraded.execute("SELECT name FROM _sqlite_migrations ORDER BY id").fetchall()
-    assert recorded == [("m001_conversations",), ("m002_outbox",), ("m003_audit",), ("m004_records",)]
-    assert upgraded.execute("PRAGMA user_version").fetchone() == (4,)
+    assert recorded == [("m001_conversations",), ("m002_outbox",), ("m003_audit",), ("m004_records",), ("m005_alerts",)]
+    assert upgraded.execute("PRAGMA user_version").fetchone() == (5,)
     for connection in (upgraded, new):
         connection.close()
 
@@ -273,3 +297,19 @@ async def test_what_was_spent_is_found_by_an_index(opening: OpenStore, paths: St
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {SPENT}", [0])]
     connection.close()
     assert plan == ["SEARCH usage USING COVERING INDEX usage_paid (at>?)"]
+
+
+def test_a_new_store_is_as_an_upgraded_one_would_be(tmp_path: Path) -> None:
+    """What is made at once, and what sqlite-utils makes step by step, are the same letter by letter."""
+    from local_store.migrations import _make, _upgrade
+
+    made = []
+    for make in (_make, _upgrade):
+        connection = engine.load().connect(":memory:", isolation_level=None)
+        make(connection, "store")
+        schema_of = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
+        steps = connection.execute("SELECT id, migration_set, name FROM _sqlite_migrations").fetchall()
+        made.append((schema_of, steps, connection.execute("SELECT * FROM meta ORDER BY key").fetchall()))
+        connection.close()
+    assert made[0] == made[1]
+    assert len(made[0][1]) == SCHEMA
