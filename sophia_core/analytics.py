@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from local_store.errors import StoreError
-from sophia_core.commands import Command, command
+from sophia_core.commands import Command, CommandError, command
 from sophia_core.events import Event, SettingChanged, StoreStateChanged, TurnFinished, TurnStarted
 
 if TYPE_CHECKING:
@@ -103,7 +103,14 @@ class Analytics:
             return list(counts)
         return "Nothing is counted; `settings.set analytics.enabled true` begins it ([analytics] in the config)."
 
-    @command("analytics.clear", dangerous=True)
+    async def _counted(self) -> str:
+        await self.written()
+        days = len({each.day for each in await (await self._vault.get()).analytics.counts()})
+        if not days and not self._waiting:
+            raise CommandError("Nothing was counted.", "/analytics.show says what would be.")
+        return f"what was counted on {days} day{'' if days == 1 else 's'}"
+
+    @command("analytics.clear", dangerous=True, check=_counted)
     async def clear(self) -> str:
         """Forget everything that was counted."""
         await self.written()

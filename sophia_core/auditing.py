@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from local_store.errors import BadValue
 from sophia_core.backlog import Backlog
-from sophia_core.commands import Command, command
+from sophia_core.commands import Command, CommandError, command
 from sophia_core.events import (
+    AlertRaised,
+    AlertResolved,
+    BudgetReached,
+    DeliveryFailed,
     Event,
     FailedOver,
+    HealingActed,
     LoginNeeded,
     ProgramRan,
     RouteChosen,
@@ -77,6 +82,16 @@ class Auditor:
                 self.note("route.paid", provider, answer="title")
             case VoiceChanged(part=part, name="elevenlabs"):
                 self.note("voice.paid", "elevenlabs", part=part)
+            case AlertRaised(key=key, rule=rule, severity=severity, silenced=silenced):
+                self.note("alert.raised", key, rule=rule, severity=severity, silenced="yes" if silenced else "")
+            case AlertResolved(key=key, rule=rule, why=why):
+                self.note("alert.resolved", key, rule=rule, why=why)
+            case DeliveryFailed(receiver=receiver, key=key, error=error, final=True):
+                self.note("alert.not_delivered", receiver, alert=key, error=error)
+            case HealingActed(what=what, provider=provider, after=after, reason=reason):
+                self.note("healing.acted", provider, what=what, after="" if after is None else f"{after:g}", why=reason)
+            case BudgetReached(name=name, period=period, level=level, stops=stops):
+                self.note("budget.reached", name, period=period, level=f"{level:.0%}", stops="yes" if stops else "")
             case SettingChanged(name=name, source=source):
                 self.note("settings.changed", name, source=source)
 
@@ -186,7 +201,13 @@ class Auditor:
         await self.written()
         return await (await self._vault.get()).audit.verify()
 
-    @command("audit.accept", dangerous=True)
+    async def _at_fault(self, reason: str = "") -> str:
+        report = await self.verify()
+        if report.fault is None:
+            raise CommandError("There is nothing to accept: the log is whole.", "/audit lists what it tells.")
+        return one_line(report.detail, LONGEST)
+
+    @command("audit.accept", dangerous=True, check=_at_fault)
     async def accept(self, reason: str = "") -> AuditReport:
         """Go on from a log that an earlier store came with; what was wrong is kept as an entry."""
         await self.written()

@@ -117,10 +117,7 @@ class Backups:
         from local_store.keys import Credentials
         from local_store.restore import restore_backup, verify_backup
 
-        if self._busy():
-            raise CommandError("An answer is arriving just now.", "Wait for it, or stop it.")
-        if self._vault.unwritten:
-            raise CommandError("The store has yet to take what was said last.", f"Quit, then: sophia restore {file!r}")
+        self._refuse(file)
         path = _path(file)
         given = Credentials(self._passphrase, None, self._allow_keyring)
         if was_open := self._vault.store is not None:
@@ -144,6 +141,13 @@ class Backups:
                 await self.reopen_store(given)
         await self._tell(restored)
         return restored
+
+    def _refuse(self, file: str) -> None:
+        """Raises CommandError while the store cannot be exchanged."""
+        if self._busy():
+            raise CommandError("An answer is arriving just now.", "Wait for it, or stop it.")
+        if self._vault.unwritten:
+            raise CommandError("The store has yet to take what was said last.", f"Quit, then: sophia restore {file!r}")
 
     async def close_store(self) -> None:
         """Ends what is running and closes the store, to exchange its files."""
@@ -216,7 +220,14 @@ class Backups:
         work = self._vault.work.run("The look into the backup", lambda tell: self.verify(file, tell))
         return "\n".join(told_of_verified(await _typed(work)))
 
-    @command("backup.restore", dangerous=True)
+    async def _readable(self, file: str) -> str:
+        from local_store.backup import read_info
+
+        self._refuse(file)
+        info = await _typed(asyncio.to_thread(read_info, _path(file)))
+        return f"{_content(info)}, as of {when(info.made_at)}"
+
+    @command("backup.restore", dangerous=True, check=_readable)
     async def backup_restore(self, file: str) -> str:
         """Put a backup in the place of the store; the present store is moved aside."""
         work = self._vault.work.run("The restoring", lambda tell: self.restore(file, tell))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from local_store.errors import Damaged, NotFound, StoreError
 from sophia_core.backups import Backups
+from sophia_core.chat.sessions import said_of
 from sophia_core.commands import CommandError, command
 from sophia_core.events import Bus, SessionChanged, SessionsChanged
 from sophia_core.present import when
@@ -83,10 +85,7 @@ class Care:
         from local_store.keys import Credentials
         from local_store.salvage import salvage_store
 
-        if self._busy():
-            raise CommandError("An answer is arriving just now.", "Wait for it, or stop it.")
-        if self._vault.unwritten:
-            raise CommandError("The store has yet to take what was said last.", "Quit, then: sophia store salvage")
+        self._refuse_busy()
         target = _folder(to)
         given = Credentials(self._passphrase, None, self._allow_keyring)
         if was_open := self._vault.store is not None:
@@ -105,6 +104,12 @@ class Care:
         if target is None:
             await self._tell(done)
         return done
+
+    def _refuse_busy(self) -> None:
+        if self._busy():
+            raise CommandError("An answer is arriving just now.", "Wait for it, or stop it.")
+        if self._vault.unwritten:
+            raise CommandError("The store has yet to take what was said last.", "Quit, then: sophia store salvage")
 
     def _refuse_unsaved(self) -> None:
         if self._vault.state == "unsaved":
@@ -133,10 +138,7 @@ class Care:
         progress: Progress | None = None,
     ) -> Purged:
         """Removes sessions for good, or what is left of deleted ones. Raises CommandError or StoreError."""
-        if self._busy():
-            raise CommandError("An answer is arriving just now.", "Wait for it, or stop it.")
-        if backups and deleted:
-            raise CommandError("Nobody knows which backups have what was deleted.", "`sophia backup list` names all.")
+        self._refuse_purge(deleted=deleted, backups=backups)
         store = await self._vault.get()
         chosen = await self.chosen(sessions, older_than=older_than, deleted=deleted)
         folders = [self._backups.folder]
@@ -190,14 +192,48 @@ class Care:
             done = await self._vault.work.run("The repair", self.repair, stopped=REPAIRED_SO_FAR)
             return "\n".join(told_of_repaired(done))
 
-    @command("store.salvage", dangerous=True)
+    async def _can_salvage(self, to: str | None = None) -> None:
+        self._refuse_busy()
+        self._refuse_unsaved()
+        target = _folder(to)
+        if target is not None and await asyncio.to_thread(target.exists):
+            raise CommandError(f"{str(target)!r} exists already.", "Name a new folder.")
+
+    @command("store.salvage", dangerous=True, check=_can_salvage)
     async def salvage_command(self, to: str | None = None) -> str:
         """Make a new store from all that can be read of a damaged one, which is kept aside."""
         with _as_command():
             done = await self._vault.work.run("The salvage", lambda tell: self.salvage(to, tell))
             return "\n".join(told_of_salvaged(done))
 
-    @command("session.purge", dangerous=True)
+    def _named(self, session: str | None, older_than: str | None, deleted: bool) -> builtins.list[str]:
+        """The session that is meant where nothing else is said: the open one."""
+        wanted = session or (None if older_than or deleted else self._current.session_id)
+        return [wanted] if wanted else []
+
+    async def _about(
+        self,
+        session: str | None = None,
+        *,
+        older_than: str | None = None,
+        deleted: bool = False,
+        backups: bool = False,
+    ) -> str:
+        """Names what would be removed."""
+        self._refuse_purge(deleted=deleted, backups=backups)
+        with _as_command():
+            found = await self.chosen(self._named(session, older_than, deleted), older_than=older_than, deleted=deleted)
+            if len(found) != 1:
+                return _many(len(found), "session") if found else "what is left of deleted sessions"
+            return said_of(await (await self._vault.get()).sessions.get(found[0]))
+
+    def _refuse_purge(self, *, deleted: bool, backups: bool) -> None:
+        if self._busy():
+            raise CommandError("An answer is arriving just now.", "Wait for it, or stop it.")
+        if backups and deleted:
+            raise CommandError("Nobody knows which backups have what was deleted.", "`sophia backup list` names all.")
+
+    @command("session.purge", dangerous=True, check=_about)
     async def purge_command(
         self,
         session: str | None = None,
@@ -207,8 +243,7 @@ class Care:
         backups: bool = False,
     ) -> str:
         """Remove a session so that nothing of it is left in the store; `older_than=90d` takes all unused since."""
-        wanted = session or (None if older_than or deleted else self._current.session_id)
-        ids = [wanted] if wanted else []
+        ids = self._named(session, older_than, deleted)
         with _as_command():
             done = await self._vault.work.run(
                 "The purge",

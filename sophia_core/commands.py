@@ -28,6 +28,8 @@ VERBATIM = "verbatim"
 """Marks a parameter that takes the rest of a typed line as it is: `query: Annotated[str, VERBATIM]`."""
 LAST_OPTION = re.compile(r"(?:^|\s)(?P<name>[a-z_]+)=(?P<value>\S+)\s*$")
 Check = Callable[[Any], str | None]
+Look = Callable[..., Awaitable[str | None]]
+"""Called as its command would be, before a person is asked whether to go on."""
 
 
 class CommandError(Exception):
@@ -46,6 +48,14 @@ class BadArguments(CommandError):
     """The arguments do not fit the command's parameters."""
 
 
+class MissingValues(BadArguments):
+    """Something that the command cannot do without was not given; a screen can ask for it."""
+
+    def __init__(self, spec: Declaration, values: Mapping[str, object], missing: tuple[str, ...]) -> None:
+        super().__init__(f"{spec.name} needs {missing[0]!r}.", usage(spec))
+        self.spec, self.values, self.missing = spec, dict(values), missing
+
+
 class CommandDisabled(CommandError):
     """The command exists but cannot run now."""
 
@@ -53,12 +63,14 @@ class CommandDisabled(CommandError):
 class NeedsConfirmation(CommandError):
     """A dangerous command was sent without `confirmed`."""
 
-    def __init__(self, message: str, hint: str = "", *, what: str = "", line: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, what: str = "", line: str = "", about: str = "") -> None:
         super().__init__(message, hint)
         self.what = what
         """What it would do, as a sentence to ask about."""
         self.line = line
         """The command with what it was given, where that says to what it would be done; else empty."""
+        self.about = about
+        """What that is, in words, where the command can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,8 @@ class Declaration:
     """Its key works in a dialog too, which otherwise keeps all keys for itself."""
     audited: bool = False
     """Told in the audit log after it ran, as every dangerous one is."""
+    check: Look | None = None
+    """Says what a dangerous command would be done to, and raises where that is not there: nobody is asked in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +141,7 @@ def command(
     enabled: Check | None = None,
     in_dialogs: bool = False,
     audited: bool = False,
+    check: Look | None = None,
 ) -> Callable[[AnyHandler], AnyHandler]:
     """Declares an async method as the command `name`; its first docstring line becomes the help."""
 
@@ -135,7 +150,18 @@ def command(
         if not text:
             raise TypeError(f"command {name!r} needs a docstring: its first line is the help")
         spec = Declaration(
-            name, text, _params(function), keys, slash, dangerous, needs_app, palette, enabled, in_dialogs, audited
+            name,
+            text,
+            _params(function),
+            keys,
+            slash,
+            dangerous,
+            needs_app,
+            palette,
+            enabled,
+            in_dialogs,
+            audited,
+            check,
         )
         function.__dict__["command_spec"] = spec
         return function
@@ -252,15 +278,9 @@ class Registry:
     async def _run(self, chosen: Command, values: dict[str, object], confirmed: bool) -> object:
         if reason := chosen.disabled_reason():
             raise CommandDisabled(f"{chosen.name} cannot run now: {reason}")
-        if chosen.spec.dangerous and not confirmed:
-            given = " ".join(str(value) for value in values.values() if value is not None)
-            raise NeedsConfirmation(
-                f"{chosen.name} cannot be undone.",
-                "Confirm it, or pass --yes from a shell.",
-                what=chosen.spec.help,
-                line=f"{chosen.name} {given}" if given else "",
-            )
         valid = validate(chosen, values)
+        if chosen.spec.dangerous and not confirmed:
+            raise await _question(chosen, valid)
         try:
             result = await chosen.handler(**valid)
         except BaseException as error:
@@ -272,6 +292,19 @@ class Registry:
     def _tell(self, chosen: Command, values: Mapping[str, object], error: BaseException | None) -> None:
         for listener in self.after:
             listener(chosen, values, error)
+
+
+async def _question(chosen: Command, values: Mapping[str, object]) -> NeedsConfirmation:
+    """What a person is asked before it is done. Raises CommandError where there is nothing to ask about."""
+    about = await chosen.spec.check(chosen.owner, **values) if chosen.spec.check else None
+    given = " ".join(str(value) for value in values.values() if value is not None)
+    return NeedsConfirmation(
+        f"{chosen.name} cannot be undone{f': {about}' if about else ''}.",
+        "Confirm it, or pass --yes from a shell.",
+        what=chosen.spec.help,
+        line=f"{chosen.name} {given}" if given else "",
+        about=about or "",
+    )
 
 
 def bind_line(spec: Declaration, rest: str) -> dict[str, object]:
@@ -315,8 +348,8 @@ def bind(spec: Declaration, args: Sequence[object], kwargs: Mapping[str, object]
     if unknown := [key for key in kwargs if key not in known]:
         raise BadArguments(f"{spec.name} has no parameter {unknown[0]!r}.", usage(spec))
     values = {**dict(zip(names, args, strict=False)), **kwargs}
-    if missing := [param.name for param in spec.params if param.required and param.name not in values]:
-        raise BadArguments(f"{spec.name} needs {missing[0]!r}.", usage(spec))
+    if missing := tuple(param.name for param in spec.params if param.required and param.name not in values):
+        raise MissingValues(spec, values, missing)
     return values
 
 

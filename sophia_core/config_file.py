@@ -107,16 +107,22 @@ def set_value(path: Path, name: str, value: str | int | float | bool | list[str]
 
 
 def add_table(path: Path, name: str, values: Mapping[str, str | int | float | bool | list[str]]) -> None:
-    """Adds one more `[[name]]` to a list of tables; the rest of the file stays. Raises OSError, ValueError."""
+    """Adds one more `[[name]]` to a list of tables, which may stand in a table: `metrics.targets`. The rest of the file
+    stays. Raises OSError, ValueError."""
     import tomlkit
+    from tomlkit.items import AoT
 
     text = path.read_text("utf-8") if path.exists() else ""
     document = tomlkit.parse(text)
     entry = tomlkit.table()
     entry.update(values)
-    present: Any = document.setdefault(name, tomlkit.aot())
-    if not isinstance(present, list):
-        raise ValueError(f"{name!r} is no list of tables")
+    parent, _, last = name.rpartition(".")
+    holder: Any = document.setdefault(parent, tomlkit.table(is_super_table=True)) if parent else document
+    if not isinstance(holder, dict):
+        raise ValueError(f"{parent!r} is no table")
+    present: Any = holder.setdefault(last, tomlkit.aot())
+    if not isinstance(present, AoT):
+        raise ValueError(f"{name!r} is no list of tables like [[{name}]]")
     present.append(entry)
     write_atomically(path, tomlkit.dumps(document))
 
@@ -127,14 +133,16 @@ def remove_table(path: Path, name: str, called: str) -> bool:
     import tomlkit
 
     document = tomlkit.parse(path.read_text("utf-8") if path.exists() else "")
-    entries: Any = document.get(name, [])
+    parent, _, last = name.rpartition(".")
+    holder: Any = document.get(parent, {}) if parent else document
+    entries: Any = holder.get(last, []) if isinstance(holder, Mapping) else None
     if not isinstance(entries, list):
         raise ValueError(f"{name!r} is no list of tables")
     found = [at for at, each in enumerate(entries) if isinstance(each, Mapping) and each.get("name") == called]
     for at in reversed(found):
         del entries[at]
     if found and not entries:
-        del document[name]
+        del holder[last]
     if found:
         write_atomically(path, tomlkit.dumps(document))
     return bool(found)

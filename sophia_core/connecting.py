@@ -109,7 +109,10 @@ class Connecting:
         self._bus.publish(SettingChanged(f"providers.{name}", None, each.base_url, "provider.add"))
         return self._said(each)
 
-    @command("provider.remove", dangerous=True)
+    async def _removable(self, name: str, instead: str | None = None) -> None:
+        self._check_removal(name, instead)
+
+    @command("provider.remove", dangerous=True, check=_removable)
     async def remove(self, name: str, *, instead: str | None = None) -> str:
         """Take a provider out of the config, and forget its key; `instead` answers from now on where it was chosen."""
         self._check_removal(name, instead)

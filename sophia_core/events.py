@@ -12,16 +12,27 @@ from enum import IntEnum
 from typing import Literal
 
 from backend_client import happenings
+from sophia_core.metrics import happenings as measured
 from sophia_core.voice import happenings as heard
 
 # What the client tells is an event as it stands.
 AnswerEnded = happenings.AnswerEnded
+AttemptSent = happenings.AttemptSent
 BreakerChanged = happenings.BreakerChanged
 FailedOver = happenings.FailedOver
 ProviderProbed = happenings.ProviderProbed
 QueueWaited = happenings.QueueWaited
 TokenRenewed = happenings.TokenRenewed
-# So is what the voice tells.
+# So is what the metrics tell.
+AlertAcknowledged = measured.AlertAcknowledged
+AlertRaised = measured.AlertRaised
+AlertResolved = measured.AlertResolved
+BudgetReached = measured.BudgetReached
+DeliveryFailed = measured.DeliveryFailed
+HealingActed = measured.HealingActed
+MetricsMeasured = measured.MetricsMeasured
+ObjectiveChanged = measured.ObjectiveChanged
+# And what the voice tells.
 LevelMeasured = heard.LevelMeasured
 ListeningChanged = heard.ListeningChanged
 SpeakingChanged = heard.SpeakingChanged
@@ -237,6 +248,8 @@ class TurnFinished:
     """Milliseconds since the epoch, when the answer comes from the cache: the time it was first given."""
     begun_by: str | None = None
     """The provider of the answer this one goes on from: the text is of both."""
+    cost_known: str = ""
+    """How the cost is known: reported, configured, amortised, or from a list of a date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +359,12 @@ class AttemptFailed:
     error: str
     retrying: bool
     wait_s: float
+    fault: str = ""
+    """Whose it was: network, server, caller, account, model."""
+    error_type: str = ""
+    """The kind of error, in OpenRouter's stable names."""
+    status: int | None = None
+    """The HTTP status, where the server answered with one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,6 +420,7 @@ Event = (
     | KeysChanged
     | EmbeddedProgressed
     | DegradationChanged
+    | AttemptSent
     | AttemptFailed
     | FailedOver
     | BreakerChanged
@@ -408,6 +428,14 @@ Event = (
     | AnswerEnded
     | ProviderProbed
     | TokenRenewed
+    | ObjectiveChanged
+    | HealingActed
+    | MetricsMeasured
+    | AlertRaised
+    | AlertAcknowledged
+    | AlertResolved
+    | BudgetReached
+    | DeliveryFailed
     | LoginNeeded
     | OutboxChanged
     | MacroStarted

@@ -31,7 +31,8 @@ class FirstLook:
     paths: Paths
     theme: str = THEME
     sidebar: bool = True
-    mouse: bool = True
+    mouse: bool | None = None
+    """None: wherever the terminal is good at it."""
     ascii_only: bool = False
     frames_per_second: int | None = None
     reduced_motion: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -14,6 +14,7 @@ from backend_client.errors import BackendError
 from local_store.errors import StoreError
 from sophia_core.commands import BadArguments, CommandError, command
 from sophia_core.events import Bus, Notice, TokenRenewed
+from sophia_core.sanitize import one_line
 from sophia_core.sign_ins import KeptProof, Keys, SignIns
 from sophia_core.voice.accounts import voice_account, voice_accounts
 
@@ -93,10 +94,17 @@ class Login:
         self._sign_ins, self._keys = SignIns(vault), Keys(vault)
         self._proofs: dict[str, KeptProof] = {}
         self.guide: Guide = Announcer(bus)
+        self.others: list[Callable[[], list[ProviderSettings]]] = []
+        """Who else a key can be kept for, beside providers and voices."""
 
     def auth_for(self, each: ProviderSettings) -> Auth:
         """How to prove who we are to a provider whose key is not in the environment; looked up when it is needed."""
         return Bearer(self._proof(each))
+
+    def who(self, provider: str) -> str:
+        """Whom a provider knows us as, where somebody signed in and was asked for it; at once, from memory."""
+        proof = self._proofs.get(provider)
+        return one_line(proof.tokens.who, 80) if proof and proof.tokens else ""
 
     def knows(self, settings: Settings) -> None:
         """There are more providers now."""
@@ -150,6 +158,7 @@ class Login:
     async def status(self) -> list[Account]:
         """Show who is signed in where, and with what roles."""
         of_voice = [await self._account(each) for each in voice_accounts(self._settings)]
+        of_voice += [await self._account(each) for each in self._others()]
         kept = [each for each in of_voice if each.how in ("key", "environment")]
         return [*[await self._account(each) for each in self._settings.providers], *kept]
 
@@ -246,11 +255,16 @@ class Login:
                     return each
             if (voice := voice_account(self._settings, name)) is not None:
                 return voice
+            if (other := next((each for each in self._others() if each.name == name), None)) is not None:
+                return other
             raise BadArguments(f"There is no provider {name!r} in the settings.", self._names() or NO_PROVIDER_HINT)
         if not known:
             raise BadArguments("The settings name no provider to sign in to.", NO_PROVIDER_HINT)
         first = [each for each in known if each.name == self._settings.provider]
         return next(iter([*first, *(each for each in known if each.issuer), *known]))
+
+    def _others(self) -> list[ProviderSettings]:
+        return [each for others in self.others for each in others()]
 
     def _names(self) -> str:
         names = ", ".join(each.name for each in self._settings.providers)

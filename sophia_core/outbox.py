@@ -275,7 +275,11 @@ class Outbox:
         self.poke()
         return f"{_name(found)} is asked {'now' if self._task else 'when SOPHIA is next open'}."
 
-    @command("outbox.drop", dangerous=True)
+    async def _about(self, letter: str) -> str:
+        """Names the question that would be given up."""
+        return _name((await self._find(letter))[1])
+
+    @command("outbox.drop", dangerous=True, check=_about)
     async def drop(self, letter: str) -> str:
         """Give up a waiting question; it stays in its session, unanswered."""
         store, found = await self._find(letter)

@@ -16,6 +16,7 @@ from backend_client.errors import BackendError, EndpointUnavailable, NotFound
 from backend_client.types import Endpoint, EndpointSource, ModelCard, Provider, StaticEndpoint, Timeouts
 
 if TYPE_CHECKING:
+    from sophia_core.costs.prices import Prices
     from sophia_core.settings import ProviderSettings, Settings
 
 EMBEDDED = "embedded"
@@ -89,6 +90,7 @@ def build_providers(
     embedded: EndpointSource | None,
     list_models: ListModels,
     auth_for: Callable[[ProviderSettings], Auth | None] = lambda each: None,
+    prices: Prices | None = None,
 ) -> list[Provider]:
     """The providers in order of preference. `SOPHIA_BASE_URL` stands alone; otherwise the configured ones come
     first and the embedded model, where there is one, comes last. A provider chosen by name goes before all others.
@@ -99,9 +101,10 @@ def build_providers(
         endpoint = Endpoint(settings.base_url, settings.model, _auth(key))
         kind = kind_of(settings.base_url) or "openai"
         name = _host(settings.base_url)
-        return [Provider(name, Introduced(name, endpoint, list_models), kind=kind)]
+        listed = prices.at(settings.base_url) if prices else None
+        return [Provider(name, Introduced(name, endpoint, list_models), kind=kind, listed=listed)]
     chosen = sorted(settings.providers, key=lambda each: each.name != settings.provider)
-    providers = [_from_settings(each, settings, env, list_models, auth_for) for each in chosen]
+    providers = [_from_settings(each, settings, env, list_models, auth_for, prices) for each in chosen]
     first = settings.provider == EMBEDDED
     if embedded is not None and (first or not providers or settings.routing.embedded_fallback):
         own = Provider(
@@ -124,6 +127,7 @@ def _from_settings(
     env: Mapping[str, str],
     list_models: ListModels,
     auth_for: Callable[[ProviderSettings], Auth | None],
+    prices: Prices | None,
 ) -> Provider:
     first = settings.providers and each.name == (settings.provider or settings.providers[0].name)
     model = settings.model if first and settings.model else each.model
@@ -151,6 +155,8 @@ def _from_settings(
         context_window=each.context_window,
         price_prompt=each.price_prompt,
         price_completion=each.price_completion,
+        price_cached=each.price_cached,
+        listed=prices.at(each.base_url) if prices else None,
     )
 
 
@@ -198,7 +204,8 @@ def secret_variables(settings: Settings) -> list[str]:
     """The variables of the environment that hold keys: no program that is started gets to see them."""
     voice = settings.voice
     named = (*(each.api_key_env for each in settings.providers), voice.elevenlabs_key_env, voice.server_key_env)
-    return [each for each in named if each]
+    measured = (each.api_key_env for each in settings.metrics.targets)
+    return [each for each in (*named, *measured, settings.traces.otlp_headers_env) if each]
 
 
 def missing_keys(settings: Settings, env: Mapping[str, str]) -> list[tuple[str, str]]:

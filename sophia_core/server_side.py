@@ -15,6 +15,7 @@ from backend_client.happenings import Happening
 from backend_client.transport import Transport
 from backend_client.types import Endpoint, ModelCard, Provider, StaticEndpoint
 from sophia_core.connecting import Connecting
+from sophia_core.costs.prices import Prices
 from sophia_core.degradation import Degradation
 from sophia_core.events import Bus, EmbeddedProgressed, Notice
 from sophia_core.login import Login
@@ -47,7 +48,10 @@ class ServerSide:
         self._transport, self._env = transport, env
         self.embedded = None if loaded.server_named or settings.base_url else self._build_embedded()
         self.login = Login(vault, transport, settings, bus, env)
-        self.providers = build_providers(settings, env, self.embedded, self._list_models, self.login.auth_for)
+        self.prices = Prices(loaded.paths.config_file.with_name("prices.toml"), shipped=settings.costs.price_table)
+        self.providers = build_providers(
+            settings, env, self.embedded, self._list_models, self.login.auth_for, self.prices
+        )
         self.paid = {each.name for each in self.providers if each.paid}
         """The names of the providers whose answers cost money."""
         self.client = BackendClient(
@@ -63,6 +67,15 @@ class ServerSide:
         self.spending = Spending(vault, self.client.cap, self.paid, self.degradation.look)
         self.connecting = Connecting(transport, loaded.paths.config_file, settings, bus, self.adopt, self)
         self._warming: asyncio.Task[None] | None = None
+
+    def costing(self) -> set[str]:
+        """The names of the providers whose answers cost anything: a price each, or their share of an hour."""
+        hourly = self._loaded.settings.costs.hourly_usd
+        return {
+            each.name
+            for each in self.providers
+            if each.paid or each.price_prompt or each.price_completion or each.name in hourly
+        }
 
     @property
     def owners(self) -> tuple[object, ...]:
@@ -83,7 +96,7 @@ class ServerSide:
             return False
         larger = settings.model_copy(update={"providers": (*settings.providers, each)})
         self.login.knows(larger)
-        built = build_providers(larger, self._env, None, self._list_models, self.login.auth_for)
+        built = build_providers(larger, self._env, None, self._list_models, self.login.auth_for, self.prices)
         new = next(provider for provider in built if provider.name == each.name)
         if new.paid:
             return False

@@ -18,13 +18,13 @@ from sophia_core.sanitize import one_line
 if TYPE_CHECKING:
     from sophia_core.settings import Loaded, Settings
 
-NOT_HERE: Final = frozenset({"providers", "keys"})
-"""Tables with rules of their own: `provider.add` and the file itself; of the keys only the preset is a setting."""
+NOT_HERE: Final = frozenset({"providers", "keys", "metrics.targets"})
+"""Tables with rules of their own: `provider.add`, `metrics.add` and the file; of the keys only the preset is here."""
 PRESET: Final = "keys.preset"
 PRESETS = Literal["default", "vim", "emacs"]
 AT_ONCE: Final = frozenset(
     {
-        *("theme", "theme_dark", "theme_light", "screen.reduced_motion", "analytics.enabled"),
+        *("theme", "theme_dark", "theme_light", "screen.reduced_motion", "analytics.enabled", "healing.enabled"),
         *("voice.input", "voice.output", "voice.send", "voice.silence_ms"),
     }
 )
@@ -75,6 +75,8 @@ def _fields() -> Iterator[_Field]:
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             for inner, each in kind.model_fields.items():
+                if f"{name}.{inner}" in NOT_HERE:
+                    continue
                 yield _Field(f"{name}.{inner}", each.annotation, each.default, each.description or "")
         else:
             yield _Field(name, kind, info.default, info.description or "")
@@ -224,6 +226,8 @@ def _wanted(field: _Field) -> str:
 def _nearest(name: str) -> str:
     import difflib
 
+    if name == "metrics.targets":
+        return "It is a list of tables: metrics.add adds a target."
     if name.partition(".")[0] in NOT_HERE:
         return "It is a table: provider.add adds a server; keys but for keys.preset are written into the file by hand."
     near = difflib.get_close_matches(name, [each.name for each in _fields()], n=3, cutoff=0.5)

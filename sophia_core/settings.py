@@ -11,13 +11,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sophia_core.alerts.settings import AlertSettings
 from sophia_core.config_file import Problem, line_of, read_toml
+from sophia_core.costs.settings import CostSettings
 from sophia_core.first_look import LIGHT_THEME, THEME
+from sophia_core.healing.settings import HealingSettings
+from sophia_core.metrics.settings import MetricsSettings
+from sophia_core.metrics.trace_settings import TraceSettings
+from sophia_core.objectives.settings import ObjectiveSettings
 from sophia_core.paths import Paths, resolve_paths
 from sophia_core.setting_kinds import Address, Positive, Section
 from sophia_core.voice.settings import VoiceSettings
@@ -46,6 +52,9 @@ class ProviderSettings(Section):
     context_window: int | None = Field(None, gt=0, description="Tokens the model can read; asked for when empty.")
     price_prompt: float | None = Field(None, ge=0, description="USD per million tokens read.")
     price_completion: float | None = Field(None, ge=0, description="USD per million tokens written.")
+    price_cached: float | None = Field(
+        None, ge=0, description="USD per million tokens read that the server had read before."
+    )
     connect_timeout: Positive = Field(5.0, description="Seconds to reach the server.")
     first_token_timeout: Positive = Field(120.0, description="Seconds until the first token.")
     idle_timeout: Positive = Field(60.0, description="Seconds a stream may stay silent.")
@@ -142,7 +151,10 @@ class ScreenSettings(Section):
 
     frames_per_second: int | None = Field(None, ge=1, le=30, description="While an answer streams; 12, or 5 over SSH.")
     ascii_only: bool = Field(False, description="Draw with ASCII only; set by itself where the locale is not UTF-8.")
-    mouse: bool = Field(True, description="Let the app use the mouse.")
+    mouse: bool | None = Field(
+        None,
+        description="Let the app use the mouse; when empty everywhere but in GNU screen, which then holds Esc back.",
+    )
     sidebar: bool = Field(True, description="Show the list of sessions when there is room.")
     reduced_motion: bool = Field(False, description="No blinking and no gliding; answers are drawn in larger steps.")
     linear: bool = Field(
@@ -184,6 +196,12 @@ class Settings(BaseSettings):
     memory: MemorySettings = MemorySettings()
     voice: VoiceSettings = VoiceSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    traces: TraceSettings = TraceSettings()
+    alerts: AlertSettings = AlertSettings()
+    slo: ObjectiveSettings = ObjectiveSettings()
+    costs: CostSettings = CostSettings()
+    healing: HealingSettings = HealingSettings()
     control: ControlSettings = ControlSettings()
     screen: ScreenSettings = ScreenSettings()
     log: LogSettings = LogSettings()
@@ -279,6 +297,11 @@ _TABLES = frozenset(
         "sophia_memory",
         "sophia_voice",
         "sophia_analytics",
+        "sophia_metrics",
+        "sophia_traces",
+        "sophia_alerts",
+        "sophia_slo",
+        "sophia_healing",
         "sophia_control",
         "sophia_screen",
         "sophia_log",
@@ -334,23 +357,27 @@ def _drop_wrong(
     problems: list[Problem],
 ) -> bool:
     """Removes each wrong value from where it came from and names it; False when none could be removed."""
-    dropped = False
-    for each in error.errors():
+    found: list[Problem] = []
+    out: set[tuple[str | int, ...]] = set()
+    # From the last to the first: where an entry is taken out of a list, those before it stay where they are.
+    for each in reversed(error.errors()):
         location = tuple(part for part in each["loc"] if part != "[key]")
         message = _explain(each["type"], each["msg"], location)
         if isinstance(location[-1], int) and len(location) > 2:
             location = location[:-1]  # a list of words stands or falls as a whole
-        if _remove(values, location):
+        gone = next((entry for entry in out if location[: len(entry)] == entry), ())
+        if not gone and _remove(values, location):
             name = "SOPHIA_" + "__".join(map(str, location)).upper()
-            problems.append(Problem(f"environment variable {name}", message, "Its default is used."))
-            dropped = True
-        elif gone := _remove(tables, location):
-            if len(gone) == 2 and gone[0] == "providers":
+            found.append(Problem(f"environment variable {name}", message, "Its default is used."))
+        elif gone or (gone := _remove(tables, location)):
+            if len(gone) == 2 and gone[0] == "providers" and gone not in out:
                 _move_up(values, gone[1])
+            if isinstance(gone[-1], int):
+                out.add(gone)
             where = _where(path, text, gone if each["type"] == "missing" else location)
-            problems.append(Problem(where, message, _fix(each["type"], location)))
-            dropped = True
-    return dropped
+            found.append(Problem(where, message, _fix(each["type"], location)))
+    problems.extend(reversed(found))
+    return bool(found)
 
 
 def _move_up(values: dict[str, Any], gone: str | int) -> None:
@@ -366,7 +393,7 @@ def _remove(tree: Any, location: tuple[str | int, ...]) -> tuple[str | int, ...]
     A wrong entry of a list takes the whole entry with it, so that what is left is valid."""
     for depth, part in enumerate(location):
         if isinstance(tree, list) and isinstance(part, int) and part < len(tree):
-            if depth + 1 == len(location) or not _is_optional(tree[part], location[depth + 1 :]):
+            if depth + 1 == len(location) or not _is_optional(tree[part], location[depth + 1 :], location):
                 del tree[part]
                 return location[: depth + 1]
             tree = tree[part]
@@ -385,9 +412,20 @@ def _remove(tree: Any, location: tuple[str | int, ...]) -> tuple[str | int, ...]
     return ()
 
 
-def _is_optional(entry: Any, rest: tuple[str | int, ...]) -> bool:
-    field = ProviderSettings.model_fields.get(str(rest[0]))
+def _is_optional(entry: Any, rest: tuple[str | int, ...], location: tuple[str | int, ...]) -> bool:
+    field = _model_at(location[: -len(rest)]).model_fields.get(str(rest[0]))
     return isinstance(entry, dict) and rest[0] in entry and (field is None or not field.is_required())
+
+
+def _model_at(tables: tuple[str | int, ...]) -> type[BaseModel]:
+    """What the table there, or the entry of a list of tables, is checked against."""
+    model: type[BaseModel] = Settings
+    for part in tables:
+        if isinstance(part, str) and part in model.model_fields:
+            kind = model.model_fields[part].annotation
+            kind = next(iter(get_args(kind)), None) if get_origin(kind) is tuple else kind
+            model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
+    return model
 
 
 def _explain(kind: str, message: str, location: tuple[str | int, ...]) -> str:
@@ -410,14 +448,7 @@ def _fix(kind: str, location: tuple[str | int, ...]) -> str:
 
 
 def _names_beside(location: tuple[str | int, ...]) -> list[str]:
-    model: type[BaseModel] = Settings
-    for part in location[:-1]:
-        if part == "providers":
-            model = ProviderSettings
-        elif isinstance(part, str) and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else model
-    return [name for name in model.model_fields if name not in SECRETS]
+    return [name for name in _model_at(location[:-1]).model_fields if name not in SECRETS]
 
 
 def _where(path: Path, text: str, location: tuple[str | int, ...]) -> str:

@@ -16,7 +16,15 @@ def events_of(happening: Happening) -> list[Event]:
     if error is None:
         return []  # RouteChosen tells of it
     failed = AttemptFailed(
-        happening.request_id, happening.provider, happening.attempt, str(error), wait is not None, wait or 0.0
+        happening.request_id,
+        happening.provider,
+        happening.attempt,
+        str(error),
+        wait is not None,
+        wait or 0.0,
+        error.fault,
+        error.error_type,
+        error.status,
     )
     if isinstance(error, NobodySignedIn):
         return [failed, LoginNeeded(happening.provider, error.hint)]

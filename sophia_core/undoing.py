@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from local_store.errors import BadValue, NotFound
-from sophia_core.commands import CommandError, command
+from sophia_core.commands import CommandDisabled, CommandError, command
 
 MOST_KEPT: Final = 50
 Do = Callable[[], Awaitable[object]]
@@ -50,24 +50,28 @@ class Undoing:
 
     @command("change.undo", slash="undo", keys=("alt+z",), enabled=_can_undo)
     async def undo(self) -> str:
-        """Take back the last change of a name, a place, a tag, the theme or the model."""
-        change = self._done.pop()
-        await self._go(change.undo)
+        """Take back the last change: a name, a place, a tag, the theme, the model, which answer was kept, a macro."""
+        change = await self._go(self._done, lambda change: change.undo)
         self._undone.append(change)
         return f"Taken back: {change.words}."
 
     @command("change.redo", slash="redo", enabled=_can_redo)
     async def redo(self) -> str:
         """Do again what was taken back last."""
-        change = self._undone.pop()
-        await self._go(change.redo)
+        change = await self._go(self._undone, lambda change: change.redo)
         self._done.append(change)
         return f"Done again: {change.words}."
 
-    async def _go(self, do: Do) -> None:
+    async def _go(self, changes: list[Change], way: Callable[[Change], Do]) -> Change:
+        """Takes the last change from where it is, and goes that way; what cannot be done just now stays there."""
+        change = changes.pop()
         self._going = True
         try:
-            await do()
+            await way(change)()
+            return change
+        except CommandDisabled:
+            changes.append(change)
+            raise
         except BadValue as error:
             raise CommandError(f"That does not work: {error}.", error.hint) from None
         except NotFound:

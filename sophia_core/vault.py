@@ -334,7 +334,13 @@ class Vault:
             await self._changed(done)
         return f"The ssh-agent opens the store from now on: {done.added.label if done.added else ''}"
 
-    @command("keys.remove", dangerous=True)
+    async def _removable(self, slot: str) -> str:
+        store = await self.get()
+        with _as_command():
+            gone = await store.keys.removable(slot)
+        return f"{gone.kind} ({gone.label})"
+
+    @command("keys.remove", dangerous=True, check=_removable)
     async def remove_slot(self, slot: str) -> str:
         """Remove a way to unlock the store, by the beginning of its id or by its kind."""
         store = await self.get()
@@ -376,7 +382,12 @@ class Vault:
         """Check that the store is sound."""
         return list(await (await self.get()).check(full=full))
 
-    @command("store.accept", dangerous=True)
+    async def _put_back(self, reason: str = "") -> str:
+        if (found := (await self.get()).rolled_back) is None:
+            raise CommandError("There is nothing to accept: this is the newest state of the store.")
+        return found.detail
+
+    @command("store.accept", dangerous=True, check=_put_back)
     async def accept(self, reason: str = "") -> str:
         """Go on from an earlier state of the store that was put back on purpose."""
         store = await self.get()

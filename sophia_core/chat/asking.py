@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,7 +12,7 @@ from sophia_core.chat.cache import Cache, Recall
 from sophia_core.chat.floor import Floor
 from sophia_core.chat.history import fit
 from sophia_core.chat.manner import Manner, usual
-from sophia_core.chat.turn import Backend, Defer, Exchange, run_turn
+from sophia_core.chat.turn import Backend, Book, Defer, Exchange, run_turn
 from sophia_core.events import Bus, Notice, SessionsChanged, TurnFinished
 from sophia_core.logs import traceparent
 from sophia_core.vault import Vault
@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 Work: TypeAlias = Callable[[], Coroutine[None, None, TurnFinished]]
 """A turn that is ready to be run."""
 
+Barred: TypeAlias = "Callable[[Store, str, str | None], Awaitable[Mapping[str, str]]]"
+"""Providers that a persona may not ask in a session, and why not."""
+
 RESERVE_TOKENS = 1024
 """Room left for the answer when the history is fitted to a context window."""
+
+
+async def _nobody(store: Store, session_id: str, persona: str | None) -> Mapping[str, str]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,12 @@ class Asking:
     ) -> None:
         self._vault, self._backend, self._bus, self._settings = vault, backend, bus, settings
         self._cache, self._floor = cache, floor
+        self.propagate = True
+        """Whether servers are told the trace that a request belongs to."""
+        self.book: Book | None = None
+        """What says what an answer cost."""
+        self.barred: Barred = _nobody
+        """Who may not be asked because of what is spent."""
 
     async def ask(self, store: Store, question: Question) -> TurnFinished:
         """Runs the turn to its end; cancelling the caller stops it and keeps what has arrived."""
@@ -84,7 +97,9 @@ class Asking:
 
     async def _ready(self, store: Store, question: Question) -> tuple[Work, str | None]:
         """The turn to run, and what its answer is remembered under."""
-        request = self._request(question)
+        manner = self._manner(question)
+        barred = await self.barred(store, question.exchange.session_id, manner.persona)
+        request = self._request(question, barred)
         wanted = question.manner.cache if question.manner else None
         key = self._cache.key_of(request, question.provider, wanted=wanted)
         backend, exchange = self._backend, question.exchange
@@ -100,10 +115,11 @@ class Asking:
             provider=question.provider,
             keep=self._vault.keep,
             defer=question.defer,
+            book=self.book,
         )
         return work, key
 
-    def _request(self, question: Question) -> ChatRequest:
+    def _request(self, question: Question, barred: Mapping[str, str]) -> ChatRequest:
         exchange, manner = question.exchange, self._manner(question)
         return ChatRequest(
             messages=tuple(question.messages),
@@ -113,10 +129,11 @@ class Asking:
             reasoning_effort=manner.reasoning_effort,
             extra=manner.extra,
             request_id=exchange.request_id,
-            traceparent=traceparent(exchange.request_id),
+            traceparent=traceparent(exchange.request_id) if self.propagate else None,
             continuing=question.continuing,
             flow=exchange.session_id,
             avoid=question.avoid,
+            barred=barred,
             idempotency_key=exchange.answer_id,
             fitted=lambda window: self._fitted(question, window),
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sophia_core.events import TurnFinished
 
 HOUR_MS = 3_600_000
-NOT_ASKED = frozenset({"avoid", "fitted", "messages", "request_id", "traceparent", "flow", "idempotency_key"})
+NOT_ASKED = frozenset({"avoid", "barred", "fitted", "messages", "request_id", "traceparent", "flow", "idempotency_key"})
 """What differs between two requests that ask the same; the messages are written down one by one."""
 
 

@@ -16,10 +16,12 @@ from sophia_core.chat.manner import Manner
 from sophia_core.chat.trimming import kept
 from sophia_core.chat.turn import Exchange
 from sophia_core.commands import CommandDisabled, CommandError, command
+from sophia_core.costs.task import for_task
 from sophia_core.events import Bus, ComparisonEnded, ComparisonStarted, SessionChanged, TurnFinished, TurnStarted
 from sophia_core.logs import correlation, new_request_id
 from sophia_core.sanitize import one_line
 from sophia_core.state import Current
+from sophia_core.undoing import Change, Undoing
 from sophia_core.vault import Vault
 
 if TYPE_CHECKING:
@@ -88,9 +90,11 @@ class Comparing:
         settings: ChatSettings,
         naming: Naming,
         attached: Attachments | None = None,
+        undoing: Undoing | None = None,
     ) -> None:
         self._chat, self._vault, self._bus, self._current = chat, vault, bus, current
         self._settings, self._naming, self._attached = settings, naming, attached
+        self._undoing = undoing or Undoing()
         self._last: _Pair | None = None
         self._running = False
         self.typed: Callable[[], str] = str
@@ -200,7 +204,8 @@ class Comparing:
         ]
         self._running = True
         try:
-            finished = await self._chat.asking.ask_all(store, questions)
+            with for_task("compare"):
+                finished = await self._chat.asking.ask_all(store, questions)
         finally:
             self._running = False
             self._bus.publish(ComparisonEnded(left.id, right.id))
@@ -230,14 +235,31 @@ class Comparing:
             await self._chat.floor.stop(pair.ids["right" if side == "left" else "left"])
         elif self._chat.busy:
             raise CommandDisabled("An answer is streaming.", "Stop it first, with Esc.")
+        before = await self._go_on(pair, pair.ids[side])
+        if before is not None:
+            undo, redo = (partial(self._go_back, pair, each) for each in (before, pair.ids[side]))
+            self._undoing.record(Change(f"the answer of {pair.names[side]} was kept", undo, redo))
+        return f"The conversation goes on with the answer of {pair.names[side]}; the other is one version away."
+
+    async def _go_on(self, pair: _Pair, message_id: str) -> str | None:
+        """Shows the branch through a message; the last message of the one shown before, where that was another.
+
+        Raises CommandError.
+        """
         store = await self._vault.get()
         try:
-            await store.messages.activate(pair.ids[side])
+            shown = [each.id for each in await store.messages.path(pair.session_id)]
+            await store.messages.activate(message_id)
         except NotFound:
             raise CommandError("That answer is not there any more.", "Its session was deleted.") from None
         self._current.session_id = pair.session_id
         self._bus.publish(SessionChanged(pair.session_id))
-        return f"The conversation goes on with the answer of {pair.names[side]}; the other is one version away."
+        return shown[-1] if shown and message_id not in shown else None
+
+    async def _go_back(self, pair: _Pair, message_id: str) -> None:
+        if self._chat.busy:
+            raise CommandDisabled("An answer is streaming.", "Stop it first, with Esc.")
+        await self._go_on(pair, message_id)
 
     @command("compare.stop", enabled=_streaming)
     async def stop(self, side: Sides = "both") -> None:

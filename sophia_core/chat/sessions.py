@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from local_store import Found, Hit, Message, Session
 
 
+def said_of(session: Session) -> str:
+    """A session as a question about it names it."""
+    count = session.message_count
+    return f"“{one_line(session.title, 40) or 'Untitled'}”, {count:,} message{'' if count == 1 else 's'}"
+
+
 class Sessions:
     """The commands about conversations as a whole."""
 
@@ -103,7 +109,11 @@ class Sessions:
         await (await self._vault.get()).sessions.rename(session_id, title)
         self._bus.publish(SessionsChanged())
 
-    @command("session.delete", dangerous=True)
+    async def _about(self, session: str | None = None) -> str:
+        """Names the session that would go."""
+        return said_of(await self._get(session))
+
+    @command("session.delete", dangerous=True, check=_about)
     async def delete(self, session: str | None = None) -> None:
         """Delete a session and everything said in it."""
         found = await self._get(session)

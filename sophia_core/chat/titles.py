@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from backend_client.address import is_loopback
 from backend_client.errors import BackendError
 from backend_client.types import ChatMessage, ChatRequest, Chunk, Endpoint, ReasoningChunk, TextChunk, UsageChunk
+from local_store.booking import Booking
 from local_store.errors import NotFound, StoreError
 from local_store.types import Usage
 from sophia_core.chat.history import build_messages, title_of
@@ -197,7 +198,8 @@ class Titles:
             return
         counts = (usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens, usage.cached_tokens)
         try:
-            await store.usage.record(Usage(*counts, usage.cost_usd), provider=provider, model=self._current.model)
+            spent, booking = Usage(*counts, usage.cost_usd), Booking(usage.cost_known, task="title")
+            await store.usage.record(spent, provider=provider, model=self._current.model, booking=booking)
         except StoreError:
             self._bus.publish(TitleAsked(provider or "", usage.cost_usd, saved=False))
         else:

@@ -39,6 +39,7 @@ from sophia_core.events import (
 if TYPE_CHECKING:
     from backend_client.types import ChatRequest
     from local_store import Store
+    from local_store.booking import Booking
 
 T = TypeVar("T")
 Write: TypeAlias = Callable[[], Coroutine[None, None, object]]
@@ -47,6 +48,9 @@ Keep: TypeAlias = Callable[[Write], None]
 """Takes over a write that the store refused, to try it again."""
 Defer: TypeAlias = Callable[[BackendError | None], Write | None]
 """How an answer that nobody has begun is put off, for this error (None: it was cancelled); None where it is not."""
+
+Book: TypeAlias = "Callable[[Usage | None, str, str | None, str, str], tuple[Usage | None, Booking]]"
+"""Says what an answer cost, and what else the books say: of usage, how its cost is known, provider, answer, request."""
 
 WAITS = "It is asked by itself as soon as somebody can be reached; /outbox lists what waits."
 
@@ -83,6 +87,8 @@ class _Answer:
     model: str | None = None
     finish_reason: str | None = None
     usage: Usage | None = None
+    cost_known: str = ""
+    booking: Booking | None = None
     first_token_s: float | None = None
 
     @property
@@ -102,14 +108,16 @@ async def run_turn(
     clock: Callable[[], float] = time.monotonic,
     keep: Keep | None = None,
     defer: Defer | None = None,
+    book: Book | None = None,
 ) -> TurnFinished:
     """Streams the answer to its end and returns how it ended; errors of the backend end in its status.
 
     Cancelling the task that runs it is how a turn is stopped: the partial answer is kept, the status is `cancelled`,
     and the value is returned all the same. `keep` takes over a final write that the store refused, to try it again.
-    `defer` may have an answer that nobody has begun wait instead: the status is `queued` then.
+    `defer` may have an answer that nobody has begun wait instead: the status is `queued` then. `book` says
+    what it cost.
     """
-    turn = _Turn(exchange, store, bus, clock, keep)
+    turn = _Turn(exchange, store, bus, clock, keep, book)
     status: TurnStatus = "complete"
     problem: BackendError | None = None
     try:
@@ -131,8 +139,15 @@ class _Turn:
     """One answer on its way into the store and onto the bus."""
 
     def __init__(
-        self, exchange: Exchange, store: Store, bus: Bus, clock: Callable[[], float], keep: Keep | None
+        self,
+        exchange: Exchange,
+        store: Store,
+        bus: Bus,
+        clock: Callable[[], float],
+        keep: Keep | None,
+        book: Book | None = None,
     ) -> None:
+        self._book = book
         self._exchange, self._store, self._bus, self._clock, self._keep = exchange, store, bus, clock, keep
         self.answer = _Answer(clock())
         self._calls = Calls(store, bus, exchange.answer_id, self._trouble)
@@ -169,7 +184,7 @@ class _Turn:
                 self._time_first_token()
                 self._calls.take(chunk)
             case UsageChunk():
-                answer.usage = _usage(chunk)
+                answer.usage, answer.cost_known = _usage(chunk), chunk.cost_known
             case Routed():
                 answer.provider, answer.model = chunk.provider, chunk.model
                 route = RouteChosen(
@@ -195,10 +210,19 @@ class _Turn:
     ) -> TurnFinished:
         """Writes how the answer ended and says so; `put_off` is written in its place where it is to wait."""
         text = "".join(self.answer.parts)
+        self._reckon()
         saved = await self._save(put_off or partial(self._write, text, status, problem))
         finished = self._finished(text, status, problem, saved)
         self._bus.publish(finished)
         return finished
+
+    def _reckon(self) -> None:
+        """What it cost, and what else goes into the books of it."""
+        answer, exchange = self.answer, self._exchange
+        if self._book is not None and answer.begun and exchange.cached_at is None:
+            answer.usage, answer.booking = self._book(
+                answer.usage, answer.cost_known, answer.provider, exchange.answer_id, exchange.request_id
+            )
 
     async def _save(self, write: Write) -> bool:
         try:
@@ -225,6 +249,7 @@ class _Turn:
             finish_reason=answer.finish_reason,
             error=str(problem) if problem else None,
             usage=answer.usage,
+            booking=answer.booking,
             cached_at=self._exchange.cached_at,
         )
 
@@ -245,7 +270,8 @@ class _Turn:
             error_type=problem.error_type if problem else None,
             prompt_tokens=usage.prompt_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,
-            cost_usd=usage.cost_usd if usage else None,
+            cost_usd=usage.cost_usd if usage else answer.booking.cost_usd if answer.booking else None,
+            cost_known=answer.booking.cost_known if answer.booking else answer.cost_known,
             first_token_s=answer.first_token_s,
             duration_s=self._clock() - answer.started,
             saved=saved,

@@ -84,6 +84,11 @@ class EmbeddedServer:
         path = self._options.model_path
         return path.stem if path else self._model.name
 
+    @property
+    def running(self) -> "Endpoint | None":
+        """The endpoint while the server runs; nothing is started for it."""
+        return self._endpoint(self._child) if self._child and self._child.alive else None
+
     async def ready(self) -> "Endpoint":
         """The endpoint of the running server, started first where needed.
 

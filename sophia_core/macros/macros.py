@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from local_store.errors import StoreError
 from sophia_core.commands import Command, Declaration, Param, Registry, command
+from sophia_core.costs.task import for_task
 from sophia_core.events import Bus, MacrosChanged
 from sophia_core.logs import new_request_id
 from sophia_core.macros.language import Macro, Parameter
@@ -137,7 +138,8 @@ class Macros:
         self.running = asyncio.current_task()  # before the first wait, so that a second one cannot slip in
         try:
             macro = await asyncio.to_thread(self.find, name)
-            result = await self._new_run(dry=dry).of(macro, values)
+            with for_task(f"macro {macro.name}"):
+                result = await self._new_run(dry=dry).of(macro, values)
         finally:
             self.running = None
         if result.ending == "failed":

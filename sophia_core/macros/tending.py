@@ -28,17 +28,34 @@ class Tending:
     def _idle(self) -> str | None:
         return self._running()
 
-    @command("macro.delete", dangerous=True, enabled=_idle)
+    @command("macro.delete", enabled=_idle)
     async def delete(self, name: str) -> str:
-        """Delete a macro of your own; its text stays beside it, in a file that ends in `.bak`."""
-        await asyncio.to_thread(self._own, name)
+        """Delete a macro of your own; it can be taken back, and its text stays in the folder as `.bak`."""
+        kept = await self._take(name)
+        self._undoing.record(
+            Change(f"the macro {name} was deleted", lambda: self._put_back(name, kept), lambda: self._take(name))
+        )
+        again = f" /{name} is the one that comes with SOPHIA again." if self._is_there(name) else ""
+        return f"{name} is deleted; /undo brings it back.{again}"
+
+    async def _take(self, name: str) -> str:
+        """Takes the file away; its text. Raises MacroError."""
+        path = await asyncio.to_thread(self._own, name)
         try:
-            kept = await asyncio.to_thread(self._library.take, name)
+            text = await asyncio.to_thread(path.read_text, "utf-8", "replace")
+            await asyncio.to_thread(self._library.take, name)
         except OSError as error:
             raise MacroError(f"It cannot be deleted: {error.strerror or error}.") from None
         await self._refresh()
-        again = f" /{name} is the one that comes with SOPHIA again." if self._is_there(name) else ""
-        return f"{name} is deleted; its text is kept in {kept}.{again}"
+        return text
+
+    async def _put_back(self, name: str, text: str) -> None:
+        """Never over another that was made meanwhile. Raises MacroError."""
+        try:
+            await asyncio.to_thread(self._library.put, name, text)
+        except OSError as error:
+            raise MacroError(f"It cannot be brought back: {error}.") from None
+        await self._refresh()
 
     @command("macro.rename", enabled=_idle)
     async def rename(self, name: str, new: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sophia_core.memory.frames import Head
+from sophia_core.voice.hush import Hush
 from sophia_core.voice.ports import FRAME_BYTES, FRAME_MS, MIC_RATE
 from sophia_core.voice.sound import Resampler, level, mixed, spread
 
@@ -31,6 +32,11 @@ REPORT_S = 0.02
 AHEAD_S = 0.1
 """So much more than its own latency a device may ask for beforehand; a file or a null device would ask for all."""
 LONGEST_REST_S = 0.02
+QUIET_FRAMES = 3000 // FRAME_MS
+"""After so many quiet frames nobody is in the middle of a sentence, and several are told of at once."""
+LOUD_FRAMES = 60 // FRAME_MS
+"""So many others in a row may be the beginning of one; fewer are a click, which is told at once as well."""
+TOGETHER = 200 // FRAME_MS
 TAIL_S = 0.02
 """Devices say when a sample will be heard, and are not exact."""
 
@@ -131,13 +137,18 @@ class Stream:
 
 
 class Microphone(Stream):
-    """Tells frames of 20 ms at 16 kHz, whatever the device gives."""
+    """Tells frames of 20 ms at 16 kHz, whatever the device gives; each at once, and in a long silence a few together.
+
+    To wake up fifty times a second for nothing is most of what it costs to listen to nobody.
+    """
 
     def __init__(self, number: int, tell: Tell, backend: Any, index: int | None) -> None:
         super().__init__(number, tell)
         self._open(backend, "input", index, MIC_RATE)
         self._resampler = Resampler(self.rate, MIC_RATE) if self.rate != MIC_RATE else None
         self._collected = b""
+        self._hush, self._quiet, self._loud = Hush(), 0, 0
+        self._untold, self._levels = b"", list[float]()
 
     def _pass(self, block: Any, frames: int, times: Any) -> None:
         if self._closing:
@@ -148,9 +159,21 @@ class Microphone(Stream):
         pcm = self._collected + pcm
         whole = len(pcm) // FRAME_BYTES * FRAME_BYTES
         for at in range(0, whole, FRAME_BYTES):
-            frame = pcm[at : at + FRAME_BYTES]
-            self._tell({"of": self.number, "level": round(level(frame), 3)}, frame)
+            self._bring(pcm[at : at + FRAME_BYTES])
         self._collected = pcm[whole:]
+
+    def _bring(self, frame: bytes) -> None:
+        loudness = round(level(frame), 3)
+        self._count(self._hush.is_quiet(loudness))
+        self._untold += frame
+        self._levels.append(loudness)
+        if self._loud or self._quiet <= QUIET_FRAMES or len(self._levels) >= TOGETHER:
+            self._tell({"of": self.number, "levels": self._levels}, self._untold)
+            self._untold, self._levels = b"", []
+
+    def _count(self, quiet: bool) -> None:
+        self._loud = 0 if quiet else self._loud + 1
+        self._quiet = 0 if self._loud >= LOUD_FRAMES else self._quiet + quiet
 
 
 class Speaker(Stream):

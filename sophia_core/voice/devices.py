@@ -172,16 +172,18 @@ class LocalMicrophone:
         self._zeros = 0
 
     def take(self, head: Head, body: bytes) -> None:
-        """Keep a frame, or note that the device is gone."""
+        """Keep some frames, or note that the device is gone."""
         if "lost" in head:
             self.fail(_lost("input", self.name, tidy(str(head["lost"]))))
             return
-        level = head.get("level")
-        if len(body) != FRAME_BYTES or not isinstance(level, int | float):
+        levels = head.get("levels")
+        if not isinstance(levels, list) or not levels or len(body) != FRAME_BYTES * len(levels):
             raise BadFrame("it is no sound")
-        self._frames.append(Frame(body, float(level)))
+        for at, level in enumerate(levels):
+            if not isinstance(level, int | float):
+                raise BadFrame("it does not say how loud it is")
+            self._keep(body[at * FRAME_BYTES : (at + 1) * FRAME_BYTES], float(level))
         self._arrived.set()
-        self._look_for_silence(body)
 
     def fail(self, error: AudioTrouble) -> None:
         """Hear that nothing more comes."""
@@ -197,8 +199,9 @@ class LocalMicrophone:
             await self._arrived.wait()
         return self._frames.popleft()
 
-    def _look_for_silence(self, body: bytes) -> None:
+    def _keep(self, body: bytes, level: float) -> None:
         """Even the quietest room is not exactly silent; a microphone that is turned off is."""
+        self._frames.append(Frame(body, level))
         self._zeros = self._zeros + 1 if body == SILENCE else 0
         if self._zeros == MUTED_FRAMES:
             hint = MUTED_HINT_MAC if sys.platform == "darwin" else MUTED_HINT

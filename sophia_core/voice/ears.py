@@ -53,6 +53,8 @@ class Ears:
         }
         self._last: str | None = None
         self._why = ""
+        self._told: dict[str, str] = {}
+        """Why each of those that fail does, as it was told: the same is not told again until it has worked."""
 
     @property
     def first(self) -> str | None:
@@ -69,7 +71,7 @@ class Ears:
             except (BackendError, AudioTrouble) as error:
                 reason, hint = why(error), hint_of(error) or NEXT_STEP
                 self._failed(ear, error)
-                self._bus.publish(VoiceDegraded("ear", ear.name, reason, hint, following.name if following else None))
+                self._tell(ear, reason, hint, following)
             else:
                 self._worked(ear)
                 return found
@@ -113,7 +115,13 @@ class Ears:
         if (breaker := self._breakers.get(ear.name)) and (permit := breaker.acquire(early=True)):
             permit.failure("connect", self._why, getattr(error, "retry_after", None))
 
+    def _tell(self, ear: Ear, reason: str, hint: str, following: Ear | None) -> None:
+        if self._told.get(ear.name) != reason:
+            self._told[ear.name] = reason
+            self._bus.publish(VoiceDegraded("ear", ear.name, reason, hint, following.name if following else None))
+
     def _worked(self, ear: Ear) -> None:
+        self._told.pop(ear.name, None)
         if (breaker := self._breakers.get(ear.name)) and (permit := breaker.acquire(early=True)):
             permit.success()
         if ear.name != self._last:

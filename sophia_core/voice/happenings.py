@@ -44,7 +44,7 @@ class ListeningChanged:
 
 @dataclass(frozen=True, slots=True)
 class LevelMeasured:
-    """How loud it is at the microphone, from 0 to 1; at most ten times a second, and only while it is open."""
+    """How loud it is at the microphone, from 0 to 1; at most ten times a second, where it changes while it is open."""
 
     level: float
     speech: bool = False

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from sophia_core.voice.settings import VoiceSettings
 
 LEVEL_FRAMES: Final = 5
-"""The level is told with every fifth frame: ten times a second."""
+"""The level is told with every fifth frame, ten times a second, where it is another than the one told last."""
+SAME_LEVEL: Final = 0.04
+"""A difference that no meter shows, and that any noise makes."""
 PATIENCE_FRAMES: Final = 10_000 // FRAME_MS
 """So long somebody who pressed the key may take to begin."""
 PARTIAL_FRAMES: Final = 1_400 // FRAME_MS
@@ -103,6 +105,7 @@ class Listening:
         self._count = self._next_partial = 0
         """In frames since the microphone was opened."""
         self._loudest = 0.0
+        self._level = LevelMeasured(0.0)
         bus.subscribe(self._happened)
 
     @property
@@ -219,6 +222,7 @@ class Listening:
         self._interrupt()
         self._utterances = Utterances(self._silence_ms)
         self._count = self._next_partial = 0
+        self._loudest, self._level = 0.0, LevelMeasured(0.0)
         self._why_off = ""
         self._hearing = asyncio.create_task(self._listen(), name="listening")
         self._hearing.add_done_callback(self._closed)
@@ -309,7 +313,10 @@ class Listening:
         """Tells how loud it is."""
         self._loudest = max(self._loudest, frame.level)
         if self._count % LEVEL_FRAMES == 0:
-            self._bus.publish(LevelMeasured(self._loudest, self._utterances.hearing))
+            now, before = LevelMeasured(self._loudest, self._utterances.hearing), self._level
+            if now.speech != before.speech or abs(now.level - before.level) >= SAME_LEVEL:
+                self._level = now
+                self._bus.publish(now)
             self._loudest = 0.0
 
     def _began(self) -> None:

@@ -47,6 +47,8 @@ class Mouths:
         """Who spoke last."""
         self._why = ""
         self._given_up = False
+        self._told: dict[str, str] = {}
+        """Why each of those that fail does, as it was told: the same is not told again until it has worked."""
         self._breakers = {
             each.name: Breaker(POLICY, clock=clock, rng=rng or random.Random(), on_change=lambda *_: None)  # noqa: S311
             for each in mouths
@@ -72,6 +74,7 @@ class Mouths:
     def succeeded(self, mouth: Mouth) -> None:
         """This one has spoken; told where it is another one than before."""
         self._settle(mouth, None)
+        self._told.pop(mouth.name, None)
         if self.used != mouth.name or self._given_up:
             self.used, self._given_up = mouth.name, False
             self._bus.publish(VoiceChanged("mouth", mouth.name, self._why))
@@ -82,7 +85,9 @@ class Mouths:
         self._settle(mouth, error)
         self._why = why(error)
         name = following.name if following else None
-        self._bus.publish(VoiceDegraded("mouth", mouth.name, self._why, hint_of(error), name))
+        if self._told.get(mouth.name) != self._why:
+            self._told[mouth.name] = self._why
+            self._bus.publish(VoiceDegraded("mouth", mouth.name, self._why, hint_of(error), name))
 
     def give_up(self) -> None:
         """Nobody could; told once, until somebody can again."""

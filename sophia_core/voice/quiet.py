@@ -10,8 +10,8 @@ from sophia_core.voice.sound import samples
 LOUD: Final = 120
 """A sample that is heard; about -49 dB of the loudest."""
 WINDOW_S: Final = 0.01
-BEFORE_S: Final = 0.03
-"""What is left before the first sound: some begin very softly."""
+BEFORE_S: Final = 0.015
+"""What is left before the first sound, and up to a window more: some begin very softly."""
 AFTER_S: Final = 0.25
 """What is left after the last one: as long as a speaker rests between two sentences."""
 

@@ -197,6 +197,7 @@ class Voice:
         await self.ears.load()
 
     async def _load_mouth(self) -> None:
+        await asyncio.to_thread(_load_speech)  # beside the loop: it takes long enough for a frame to be missed
         await self.mouths.load((await self._voice_of(self._current.persona)).engine)
 
     def _aside(self, work: Coroutine[None, None, object]) -> None:
@@ -243,3 +244,10 @@ class Voice:
             each.cancel()
         if left:
             await asyncio.wait(left)
+
+
+def _load_speech() -> None:
+    """Load how a text is read aloud, before the first one is."""
+    from sophia_core.voice import clips, speech
+
+    _ = clips, speech

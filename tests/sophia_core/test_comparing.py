@@ -16,6 +16,7 @@ from backend_client.types import ChatRequest, Chunk, FinishChunk, Routed, TextCh
 from sophia_core.chat.comparing import Compared, Comparing
 from sophia_core.commands import BadArguments, CommandDisabled, CommandError
 from sophia_core.events import ComparisonEnded, ComparisonStarted, SessionChanged, TextDelta, TurnFinished, TurnStarted
+from sophia_core.undoing import Undoing
 from tests.scripted import JSON, ScriptedReply, chat
 from tests.sophia_core.conftest import OpenBench, OpenDesk
 from tests.sophia_core.desk import Desk
@@ -206,6 +207,36 @@ async def test_the_conversation_goes_on_with_the_one_that_is_kept(desk: OpenDesk
     assert [each.text for each in await made.path()] == ["hi", "from a"]
     with pytest.raises(BadArguments):
         await made.run("compare.keep middle")
+
+
+async def test_what_was_kept_can_be_taken_back(desk: OpenDesk) -> None:
+    made, undoing = await desk(), Undoing()
+    asked, _ = comparing(made, a=says("from a"), b=says("from b"))
+    asked._undoing = undoing
+    await made.run('chat.compare a b "hi"')
+    await made.run("compare.keep left")
+    assert undoing._can_undo() is not None  # nothing else is shown than before
+    await made.run("compare.keep right")
+    assert "answer of b was kept" in await undoing.undo()
+    assert [each.text for each in await made.path()] == ["hi", "from a"]
+    await undoing.redo()
+    assert [each.text for each in await made.path()] == ["hi", "from b"]
+
+
+async def test_what_cannot_be_taken_back_just_now_can_be_later(desk: OpenDesk) -> None:
+    made, undoing = await desk(), Undoing()
+    asked, _ = comparing(made, a=says("from a"), b=says("from b"), c=[TextChunk("x"), asyncio.Event()])
+    asked._undoing = undoing
+    await made.run('chat.compare a b "hi"')
+    await made.run("compare.keep right")
+    asking = asyncio.create_task(made.run('chat.compare a c "more"'))
+    await until(made, TextDelta, 3)
+    with pytest.raises(CommandDisabled, match="streaming"):
+        await undoing.undo()
+    await made.run("compare.stop")
+    await asking
+    await undoing.undo()
+    assert [each.text for each in await made.path()] == ["hi", "from a"]
 
 
 async def test_keeping_one_while_both_stream_stops_the_other(desk: OpenDesk) -> None:

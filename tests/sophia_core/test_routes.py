@@ -86,13 +86,17 @@ async def test_holding_and_letting_go() -> None:
 DOWN = Unreachable("no connection", provider="a")
 
 
+def failed(attempt: int, retrying: bool, wait_s: float) -> events.AttemptFailed:
+    return events.AttemptFailed("r", "a", attempt, str(DOWN), retrying, wait_s, DOWN.fault, DOWN.error_type)
+
+
 @pytest.mark.parametrize(
     ("happening", "told"),
     [
         (Attempt("a", "m", "r", 1, 0.1), []),
-        (Attempt("a", "m", "r", 1, 0.1, DOWN, 2.0), [events.AttemptFailed("r", "a", 1, str(DOWN), True, 2.0)]),
-        (Attempt("a", "m", "r", 2, 0.1, DOWN), [events.AttemptFailed("r", "a", 2, str(DOWN), False, 0.0)]),
-        (Attempt("a", "m", "r", 1, 0.1, DOWN, 0.0), [events.AttemptFailed("r", "a", 1, str(DOWN), True, 0.0)]),
+        (Attempt("a", "m", "r", 1, 0.1, DOWN, 2.0), [failed(1, True, 2.0)]),
+        (Attempt("a", "m", "r", 2, 0.1, DOWN), [failed(2, False, 0.0)]),
+        (Attempt("a", "m", "r", 1, 0.1, DOWN, 0.0), [failed(1, True, 0.0)]),
         (FailedOver("r", "b", "a", "why", "t"), [events.FailedOver("r", "b", "a", "why", "t")]),
         (BreakerChanged("a", "m", "open", "why", 5.0), [events.BreakerChanged("a", "m", "open", "why", 5.0)]),
         (QueueWaited("r", "a", 0.5), [events.QueueWaited("r", "a", 0.5)]),

@@ -79,7 +79,7 @@ def test_what_is_right_beside_a_mistake_is_kept(tmp_path: Path) -> None:
 def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
     loaded = load(tmp_path, SOPHIA_SCREEN__MOUSE="banana")
     assert [problem.where for problem in loaded.problems] == ["environment variable SOPHIA_SCREEN__MOUSE"]
-    assert loaded.settings.screen.mouse is True
+    assert loaded.settings.screen.mouse is None
 
 
 def test_a_file_that_is_not_utf8_or_not_a_file(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import re
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -78,9 +79,9 @@ def forwarding(far: Far, control: Path, there: str, port: int) -> list[str]:
 
 
 def visiting(far: Far, control: Path, line: str) -> list[str]:
-    """Return the command that shows SOPHIA there in this terminal."""
+    """Return the command that shows SOPHIA there in this terminal, or runs it for a script that has none."""
     own = [f"ControlPath={_escaped(control)}", "ControlMaster=no", "RemoteCommand=none", *PATIENT]
-    return [*_ssh(far, own), "-t", "--", far.host, line]
+    return [*_ssh(far, own), "-t" if sys.stdin.isatty() else "-T", "--", far.host, line]
 
 
 @asynccontextmanager

@@ -243,7 +243,10 @@ async def test_what_asks_first_asks_in_a_macro_too(bench: OpenBench, tmp_path: P
         await run(opened, "m")
     person.agrees = True
     assert (await run(opened, "m")).ending == "finished"
-    assert person.asked == ["session.delete cannot be undone."] * 2
+    assert person.asked == [
+        "session.delete cannot be undone: “hi”, 2 messages.",
+        "session.delete cannot be undone: “hi”, 4 messages.",
+    ]
 
 
 async def test_stopping_a_macro_ends_its_program(bench: OpenBench, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sophia_core.commands import CommandError, NeedsConfirmation
+from sophia_core.commands import CommandError
 from tests.sophia_core.conftest import Bench
 
 OpenBench = Callable[..., Awaitable[Bench]]
@@ -24,15 +24,24 @@ async def made(bench: OpenBench, tmp_path: Path) -> Bench:
     return started
 
 
-async def test_a_deleted_macro_leaves_its_text(made: Bench, tmp_path: Path) -> None:
-    with pytest.raises(NeedsConfirmation):
-        await made.runtime.run("macro.delete", "hi")
-    said = await made.runtime.run("macro.delete", "hi", confirmed=True)
-    assert "hi.bak" in str(said)
+async def test_a_deleted_macro_leaves_its_text_and_comes_back(made: Bench, tmp_path: Path) -> None:
+    assert "/undo" in str(await made.runtime.run("macro.delete", "hi"))
     assert (tmp_path / "macros" / "hi.bak").read_text() == HI
     assert not made.runtime.registry.has("macro.hi")
     with pytest.raises(CommandError, match="no macro"):
-        await made.runtime.run("macro.delete", "hi", confirmed=True)
+        await made.runtime.run("macro.delete", "hi")
+    await made.runtime.run("change.undo")
+    assert (tmp_path / "macros" / "hi.toml").read_text() == HI and made.runtime.registry.has("macro.hi")
+    await made.runtime.run("change.redo")
+    assert not made.runtime.registry.has("macro.hi")
+
+
+async def test_a_macro_does_not_come_back_over_another(made: Bench, tmp_path: Path) -> None:
+    await made.runtime.run("macro.delete", "hi")
+    (tmp_path / "macros" / "hi.toml").write_text(CALLS)
+    with pytest.raises(CommandError, match="already"):
+        await made.runtime.run("change.undo")
+    assert (tmp_path / "macros" / "hi.toml").read_text() == CALLS
 
 
 async def test_a_broken_macro_can_be_deleted_and_a_shipped_one_comes_back(made: Bench, tmp_path: Path) -> None:
@@ -40,10 +49,10 @@ async def test_a_broken_macro_can_be_deleted_and_a_shipped_one_comes_back(made: 
         (tmp_path / "macros" / f"{name}.toml").write_text("help = ")
     (tmp_path / "macros" / "review.toml").write_text(HI)
     await made.runtime.macros.refresh()
-    assert "broken.bak" in str(await made.runtime.run("macro.delete", "broken", confirmed=True))
-    assert "comes with SOPHIA" in str(await made.runtime.run("macro.delete", "review", confirmed=True))
+    assert "/undo" in str(await made.runtime.run("macro.delete", "broken"))
+    assert "comes with SOPHIA" in str(await made.runtime.run("macro.delete", "review"))
     with pytest.raises(CommandError, match="comes with SOPHIA"):
-        await made.runtime.run("macro.delete", "review", confirmed=True)
+        await made.runtime.run("macro.delete", "review")
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "", "a b", "x" * 200, "hi.toml"])
@@ -51,7 +60,7 @@ async def test_a_name_is_never_a_path(made: Bench, tmp_path: Path, name: str) ->
     outside = tmp_path / "outside.toml"
     outside.write_text(HI)
     with pytest.raises(CommandError):
-        await made.runtime.run("macro.delete", name, confirmed=True)
+        await made.runtime.run("macro.delete", name)
     with pytest.raises(CommandError):
         await made.runtime.run("macro.rename", "hi", name)
     assert outside.read_text() == HI

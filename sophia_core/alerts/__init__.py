@@ -1,0 +1,1 @@
+"""Watching over what is measured, and telling somebody when it goes wrong."""

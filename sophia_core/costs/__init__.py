@@ -1,0 +1,1 @@
+"""What answers cost: prices, budgets, a forecast, and who used how much for what."""
