@@ -1,18 +1,21 @@
-"""Writes the pages that are derived from code: docs/commands.md, docs/settings.md and the index of decisions."""
+"""Writes what is derived from code: docs/commands.md, docs/settings.md, the index of decisions, and the dashboards."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from sophia_core.commands import Declaration, declarations, parameter_words, type_name
+from sophia_core.metrics.settings import MetricsTarget
 from sophia_core.runtime import COMMAND_OWNERS
 from sophia_core.settings import ProviderSettings, Settings
 from sophia_tui.commands import SCREEN_OWNERS
+from tools import dashboards
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "<!-- Made by `make docs`; do not edit. -->\n"
@@ -60,6 +63,7 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             tables.append((f"[{name}]", field.annotation))
+    tables.append(("[[metrics.targets]]", MetricsTarget))
     for title, model in tables:
         lines += ["", f"## {title or 'At the top'}", "", (model.__doc__ or "").split("\n\n")[0], ""]
         lines += ["| key | type | default | what it does |", "|---|---|---|---|", *_setting_rows(model)]
@@ -84,10 +88,11 @@ def decisions_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     "docs/commands.md": commands_page,
     "docs/settings.md": settings_page,
     "docs/adr/README.md": decisions_page,
+    **{name: partial(dashboards.page, name) for name in dashboards.FILES},
 }
 
 
