@@ -23,14 +23,20 @@ LONG = (
     "store_search",
     "store_meaning",
     "store_metrics",
+    "collecting",
     "store_kills",
     "power",
     "purging",
+    "tracing",
     "soak",
     "fuzz_keys",
     "voice_engines",
     "voice_bridge",
     "voice_loop",
+    "scraping",
+    "alerts",
+    "metrics_pane",
+    "anomalies",
 )
 """Only when they are named: they take minutes, or make databases of a gigabyte."""
 SECONDS_TO_LEAVE = 10

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import shutil
 import sys
@@ -29,10 +30,11 @@ from textual import events
 from textual._xterm_parser import XTermParser
 from textual.geometry import Size
 from textual.message import Message
+from textual.worker import WorkerCancelled, WorkerFailed
 
 from benchmarks.fuzz_backend import Moody
 from benchmarks.fuzz_people import Deed, Person
-from sophia_core.events import Event, TurnStarted
+from sophia_core.events import Event, TextDelta, TurnStarted
 from sophia_core.first_look import FirstLook
 from sophia_core.settings import load_settings
 from sophia_tui.app import SophiaApp
@@ -45,6 +47,8 @@ AT_ONCE: Final = (1, 4, 20)
 REMEMBERED: Final = 60
 PATIENCE_S: Final = 60.0
 """A busy machine is slow; only what never comes is an error."""
+STUCK_S: Final = 240.0
+"""So long nobody does anything: a visit takes a few seconds, so something waits for what never comes."""
 ESCAPES: Final = 12
 NOT_TYPED: Final = frozenset({"app.quit", "keys.rotate", "backup.restore", "store.repair", "memory.index"})
 """They end the visit, or take long; keys and the palette reach them all the same."""
@@ -83,19 +87,26 @@ class Visit:
         self.person = Person(seed, ())
         self.done: deque[Deed] = deque(maxlen=REMEMBERED)
         self._asked = 0
+        self._heard: list[Event] = []
+        self._told: set[str] = set()
 
     async def last(self, count: int) -> Found:
         """Does so much, in as many sittings as it takes: somebody may leave the app, and comes back."""
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._unheard)
+        asyncio.get_running_loop().set_exception_handler(self._unheard)
         while self.found.events < count and not self.found.wrong:
-            self.found.opened += 1
-            try:
-                async with self._open() as app:
-                    await self._sit(app, count)
-            except Exception:  # whatever it is, it is what was looked for
-                self._wrong(traceback.format_exc(limit=-12))
+            await self._sitting(count)
+        if not (self.found.checked or self.found.locked_out or self.found.wrong):
+            await self._sitting(count)  # the app was left just now: who comes back can ask
         return self.found
+
+    async def _sitting(self, count: int) -> None:
+        """From opening the app to leaving it."""
+        self.found.opened += 1
+        try:
+            async with self._open() as app:
+                await self._sit(app, count)
+        except Exception:  # whatever it is, it is what was looked for
+            self._wrong(traceback.format_exc(limit=-12))
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[SophiaApp]:
@@ -125,6 +136,19 @@ class Visit:
             await quiet(app)
         if self._stands(app):
             await self._check(app)
+
+    async def watched(self, count: int) -> Found:
+        """As `last`, but for a visit in which something waits for ever: that is told, and the visit ends."""
+        visit, before = asyncio.create_task(self.last(count)), -1
+        while self.found.events > before or self.found.events == 0:
+            before = self.found.events
+            done, _ = await asyncio.wait([visit], timeout=STUCK_S)
+            if done:
+                return visit.result()
+        self._wrong(f"nothing went on\n{_waiting()}")
+        visit.cancel()
+        await asyncio.wait([visit], timeout=PATIENCE_S)
+        return self.found
 
     def _stands(self, app: SophiaApp) -> bool:
         if app._exception is not None:
@@ -160,7 +184,8 @@ class Visit:
                 await self._ask(app)
             self.found.checked += 1
         except TimeoutError:
-            self._wrong(f"nobody could ask: {self._scene(app)}")
+            heard = [each for each in self._heard if not isinstance(each, TextDelta)]
+            self._wrong(f"nobody could ask: {self._scene(app)}\nheard: {heard[-8:]}")
         finally:
             self.server.calm = False
 
@@ -177,20 +202,29 @@ class Visit:
             return False
         self._key(app, "f2")
         app.dispatcher.start("view.chat")
-        await quiet(app)
+        await self._settled(app)
         return True
+
+    async def _settled(self, app: SophiaApp) -> None:
+        """What was begun is done: a session that opens only now would put its own draft over what is typed."""
+        await quiet(app)
+        busy = [each for each in app.workers if each.group != "unlock" and each.name != "begin"]
+        with suppress(TimeoutError, WorkerCancelled, WorkerFailed):
+            await asyncio.wait_for(app.workers.wait_for_complete(busy), PATIENCE_S / 3)
+        await quiet(app)
 
     async def _ask(self, app: SophiaApp) -> None:
         self._asked += 1
         question = f"ping{self._asked}x{self.seed}"
-        heard: list[Event] = []
+        heard = self._heard = []
         stop = app.runtime.bus.subscribe(heard.append)
-        app.chat.prompt.load_text("")
-        if app.chat.prompt.mode == "normal":
-            self._key(app, "i", "i")
-        for letter in question:
-            self._key(app, letter, letter)
-        await quiet(app)
+        while app.chat.prompt.text != question:
+            app.chat.prompt.load_text("")
+            if app.chat.prompt.mode.lower() == "normal":
+                self._key(app, "i", "i")
+            for letter in question:
+                self._key(app, letter, letter)
+            await self._settled(app)
         self._key(app, "enter")
         while not any(isinstance(each, TurnStarted) and question in each.question for each in heard):
             await quiet(app)
@@ -216,9 +250,18 @@ class Visit:
         self._wrong(f"unheard: {context.get('message')} {context.get('task') or context.get('future')}\n{told}")
 
     def _wrong(self, what: str) -> None:
-        if len(self.found.wrong) < 3:
+        if len(self.found.wrong) < 3 and what not in self._told:
+            self._told.add(what)
             last = "\n".join(repr(each)[:120] for each in self.done)
             self.found.wrong.append(f"seed {self.seed}, after {self.found.events}\n{what}\nlast:\n{last}")
+
+
+def _waiting() -> str:
+    """What every task waits for."""
+    told = io.StringIO()
+    for task in asyncio.all_tasks():
+        task.print_stack(limit=4, file=told)
+    return told.getvalue()
 
 
 async def _nothing(*_: object, **__: object) -> Any:
@@ -251,7 +294,7 @@ def apart(home: Path) -> Iterator[None]:
 async def fuzz(home: Path, count: int, seed: int) -> Found:
     """One visit of `count` events in a home of its own."""
     with apart(home):
-        return await Visit(home, seed).last(count)
+        return await Visit(home, seed).watched(count)
 
 
 def main() -> int:

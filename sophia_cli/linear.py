@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
 from backend_client.errors import BackendError
@@ -19,11 +19,12 @@ from sophia_cli import interrupts
 from sophia_cli.answer import TextAnswer
 from sophia_cli.console import Console, Look
 from sophia_cli.exits import OK
+from sophia_cli.lacking import asked_for, of_line
 from sophia_cli.line_guard import LineGuard
 from sophia_cli.opening import opened
 from sophia_cli.results import show
 from sophia_core.cmdline import NAME
-from sophia_core.commands import CommandError, NeedsConfirmation
+from sophia_core.commands import CommandError, MissingValues, NeedsConfirmation
 from sophia_core.events import (
     DegradationChanged,
     EmbeddedProgressed,
@@ -57,6 +58,9 @@ HELLO: Final = (
 PROMPT: Final = "You: "
 LEAVING: Final = frozenset({"/quit", "/exit", "/app.quit"})
 HELPING: Final = frozenset({"/help", "/view.help", "?"})
+NOT_DONE: Final = "Nothing was done."
+NOTHING: Final = object()
+"""In place of a result: the person gave up."""
 QUARTERS: Final = 4
 """In how many steps the starting of the model on this machine is told."""
 
@@ -206,16 +210,39 @@ class Lines:
             self._console.say(f"That did not work: {error}")
 
     async def _command(self, line: str) -> None:
+        async def typed(confirmed: bool) -> object:
+            return await self._runtime.dispatch(line, confirmed=confirmed)
+
         try:
-            result = await self._apart(self._runtime.dispatch(line))
+            result = await self._sure(typed)
+        except MissingValues as lacking:
+            if not of_line(lacking, line[1:].split(maxsplit=1)[0], self._runtime.registry):
+                raise
+            result = await self._with_answers(lacking)
+        if result is not NOTHING and not isinstance(result, TurnFinished):
+            show(result, self._console)
+
+    async def _with_answers(self, lacking: MissingValues) -> object:
+        """What the command returns once everything it needs was asked for; NOTHING where the person gave up."""
+        if (values := await asked_for(lacking, self._ask)) is None:
+            self._teller.tell(NOT_DONE)
+            return NOTHING
+
+        async def complete(confirmed: bool) -> object:
+            return await self._runtime.run(lacking.spec.name, confirmed=confirmed, **values)
+
+        return await self._sure(complete)
+
+    async def _sure(self, once: Callable[[bool], Coroutine[None, None, object]]) -> object:
+        """What it returns, done only after a yes where it cannot be undone; NOTHING after a no."""
+        try:
+            return await self._apart(once(False))
         except NeedsConfirmation as question:
             asked = f"{one_line(str(question))} Do it? Type yes, or press Enter for no: "
-            if (await self._ask(asked)).lower() not in ("y", "yes"):
-                self._teller.tell("Nothing was done.")
-                return
-            result = await self._apart(self._runtime.dispatch(line, confirmed=True))
-        if not isinstance(result, TurnFinished):
-            show(result, self._console)
+            if (await self._ask(asked)).lower() in ("y", "yes"):
+                return await self._apart(once(True))
+        self._teller.tell(NOT_DONE)
+        return NOTHING
 
     async def _apart(self, work: Coroutine[None, None, object]) -> object:
         """What a command returns, run in a task of its own: stopping it is not leaving."""

@@ -101,6 +101,9 @@ def _start_app(console: Console, chaos: ChaosProfile | None = None) -> int:
     import gc
     from importlib import import_module
 
+    from sophia_cli.later import read_later
+
+    read_later()
     # Nothing that is imported becomes garbage; looking for it costs a tenth of a second before the first paint.
     # The app turns the collector on again, calmer, once it stands.
     gc.disable()

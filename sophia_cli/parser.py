@@ -186,12 +186,53 @@ def _port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a port, from 1 to 65535")
 
 
+def _metrics(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action="show")
+    parser.add_argument("--watch", action="store_true", help="tell it again with every new number")
+    _json(parser, "one object; with --watch one a line")
+    actions = parser.add_subparsers(metavar="[serve | business]", parser_class=Parser)
+    business = actions.add_parser("business", help="who used how much, for what", allow_abbrev=False)
+    business.add_argument("--since", default="30d", metavar="TIME", help="7d, month, all, 2026-11-01 … (30d)")
+    business.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+    business.set_defaults(action="business")
+    serve = actions.add_parser("serve", help="tell it to Prometheus, at /metrics", allow_abbrev=False)
+    serve.add_argument("--port", type=_port, metavar="N", help="the port (9464, or `metrics.serve_port`)")
+    serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="whom to answer (only this machine)")
+    serve.set_defaults(action="serve")
+
+
 def _ctl(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("lines", nargs="*", metavar="LINE", help="a command line, quoted as one word of the shell")
     parser.add_argument("--watch", action="store_true", help="then tell what happens, one JSON object a line")
     parser.add_argument("--pid", type=_count, metavar="N", help="the app of this process, instead of the newest")
     parser.add_argument("--yes", action="store_true", help="also run what cannot be undone")
     _json(parser, "results as JSON, one line each")
+
+
+def _top(parser: argparse.ArgumentParser) -> None:
+    sections = ("overview", "plot", "models", "tenants", "targets", "routes", "slow", "own", "objectives", "alerts")
+    parser.add_argument("section", nargs="?", choices=(*sections, "cost"), default="overview", help="which comes first")
+
+
+def _alerts(parser: argparse.ArgumentParser) -> None:
+    actions = ("list", "rules", "receivers", "test", "ack", "silence", "silences", "unsilence", "dead", "retry", "drop")
+    parser.add_argument("action", nargs="?", choices=(*actions, "watch"), default="list", help="what to do (list)")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="which one; of `silence`: target=node-1 …")
+    parser.add_argument("--during", default="1h", metavar="TIME", help="how long a silence lasts (1h); 0: no end")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why it is silent")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    _json(parser, "an array; of `watch` one object a line")
+
+
+def _cost(parser: argparse.ArgumentParser) -> None:
+    actions = ("show", "budgets", "forecast", "override", "prices")
+    kinds = ("day", "model", "persona", "provider", "session", "message", "task", "person", "tenant", "known")
+    parser.add_argument("action", nargs="?", choices=actions, default="show", help="what to do (show)")
+    parser.add_argument("words", nargs="*", metavar="TIME", help="of `override`: how long (2h); 0 ends it")
+    parser.add_argument("--by", choices=kinds, default="day", help="what to sum up by (day)")
+    parser.add_argument("--since", default="30d", metavar="TIME", help="7d, month, all, 2026-11-01 … (30d)")
+    parser.add_argument("--budget", default="*", metavar="NAME", help="of `override`: only this budget")
+    _json(parser, "an array; of `forecast` one object")
 
 
 def _init(parser: argparse.ArgumentParser) -> None:
@@ -372,6 +413,10 @@ SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
         "macro": Entry("Run, list and check macros.", _macro, "sophia_cli.macro"),
         "persona": Entry("List, show and share personas: who answers.", _persona, "sophia_cli.persona"),
         "voice": Entry("Speak and listen: devices, a test, files of sound.", _voice, "sophia_cli.voice"),
+        "top": Entry("Watch servers, GPUs and this app live, in the metrics pane alone.", _top, "sophia_cli.top"),
+        "metrics": Entry("See what servers and GPUs measure, or tell Prometheus.", _metrics, "sophia_cli.metrics"),
+        "alerts": Entry("See what is wrong now, who is told, and what was not taken.", _alerts, "sophia_cli.alerts"),
+        "cost": Entry("See what answers cost, the budgets, and what the month will cost.", _cost, "sophia_cli.cost"),
         "ctl": Entry("Drive a running app, or watch what happens in it.", _ctl, "sophia_cli.ctl", "lines"),
         "init": Entry("Make the encrypted store before its first use.", _init, "sophia_cli.init"),
         "keys": Entry("See and change what unlocks the store.", _keys, "sophia_cli.keys"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from sophia_cli import interrupts
@@ -13,10 +14,11 @@ from sophia_cli.asker import TerminalAsker
 from sophia_cli.catalogue import screen_commands
 from sophia_cli.console import Console
 from sophia_cli.exits import OK, USAGE, Quit, usage_error
+from sophia_cli.lacking import asked_for, of_line
 from sophia_cli.opening import as_quit, opened, require_store
 from sophia_cli.results import as_json, show
-from sophia_core.cmdline import BadLine, split_line
-from sophia_core.commands import BadArguments, CommandError, NeedsConfirmation, UnknownCommand
+from sophia_core.cmdline import BadLine, split_line, split_name
+from sophia_core.commands import BadArguments, CommandError, MissingValues, NeedsConfirmation, UnknownCommand
 from sophia_core.events import TurnFinished
 from sophia_core.settings import Loaded, load_settings
 
@@ -80,14 +82,42 @@ async def _run_line(line: str, args: argparse.Namespace, runtime: Runtime, conso
 
 
 async def _confirmed(line: str, args: argparse.Namespace, runtime: Runtime, console: Console) -> object:
+    async def given(confirmed: bool) -> object:
+        return await runtime.dispatch(line, confirmed=confirmed)
+
     try:
-        return await runtime.dispatch(line, confirmed=args.yes)
+        return await _sure(given, args, console)
+    except MissingValues as lacking:
+        if not console.interactive or not of_line(lacking, split_name(line)[0], runtime.registry):
+            raise
+        return await _with_answers(lacking, args, runtime, console)
+
+
+async def _with_answers(lacking: MissingValues, args: argparse.Namespace, runtime: Runtime, console: Console) -> object:
+    """What the command returns once the person at the terminal gave what it needs. Raises Quit."""
+
+    async def ask(question: str) -> str:
+        return TerminalAsker(console).line(question)
+
+    if (values := await asked_for(lacking, ask)) is None:
+        raise Quit(USAGE, "nothing was done", lacking.hint)
+
+    async def complete(confirmed: bool) -> object:
+        return await runtime.run(lacking.spec.name, confirmed=confirmed, **values)
+
+    return await _sure(complete, args, console)
+
+
+async def _sure(once: Callable[[bool], Awaitable[object]], args: argparse.Namespace, console: Console) -> object:
+    """What it returns, done only after a yes where it cannot be undone. Raises Quit after a no."""
+    try:
+        return await once(args.yes)
     except NeedsConfirmation as error:
         if not console.interactive:
             raise
         if not TerminalAsker(console).confirm(f"{error} Do it?"):
             raise Quit(USAGE, "nothing was done") from None
-        return await runtime.dispatch(line, confirmed=True)
+        return await once(True)
 
 
 def _unknown(error: UnknownCommand, line: str, args: argparse.Namespace) -> Quit:

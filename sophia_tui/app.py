@@ -23,7 +23,7 @@ from sophia_tui.bindings import WORTH_KNOWING, all_declarations, default_binding
 from sophia_tui.completions import complete
 from sophia_tui.dialogs import Dialogs
 from sophia_tui.dispatcher import Dispatcher
-from sophia_tui.drawing import ThriftyApp
+from sophia_tui.drawing import CalmScreen, ThriftyApp
 from sophia_tui.guiding import Guiding
 from sophia_tui.keyboard import Keyboard
 from sophia_tui.linking import Linking
@@ -31,7 +31,7 @@ from sophia_tui.locking import Curtain
 from sophia_tui.looks import Looks
 from sophia_tui.macro_guide import MacroGuide
 from sophia_tui.panes.chat import ChatPane
-from sophia_tui.panes.coming import PANES, coming
+from sophia_tui.panes.coming import PANES, pane_of
 from sophia_tui.session_feed import SessionFeed
 from sophia_tui.terminal import frames_per_second, speaks_utf8
 from sophia_tui.voice_feed import VoiceFeed
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from sophia_core.settings import Loaded
 
 
-class MainScreen(Screen[None]):
+class MainScreen(CalmScreen):
     """Where everything stands; keys go to the prompt from the first moment."""
 
     AUTO_FOCUS = "#prompt"
@@ -153,7 +153,7 @@ class SophiaApp(ThriftyApp):
     def show_pane(self, name: str) -> None:
         """Shows one of the four panes; an unvisited one is built now."""
         if not self.switcher.query(f"#{name}"):
-            self.switcher.mount(self.voice.pane() if name == "voice" else coming(name))
+            self.switcher.mount(pane_of(self, name))
         self.switcher.current = self.panebar.current = name
         if name == "chat":
             self.chat.focus_prompt()

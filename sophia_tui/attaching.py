@@ -121,7 +121,7 @@ class Attaching:
 
     async def view(self, which: str | None) -> None:
         """Shows an attachment of the next question, or else the newest one of the conversation."""
-        from sophia_tui.graphics import way_of
+        from sophia_tui.graphics import way_here
         from sophia_tui.screens.preview import PreviewScreen
 
         waiting = self._app.runtime.attachments.waiting
@@ -129,7 +129,9 @@ class Attaching:
             ready = self._app.runtime.attachments.find(which)
         else:
             ready = await self._newest()
-        await self._app.push_screen_wait(PreviewScreen(ready, None if self._app.ascii_only else way_of(os.environ)))
+        driver = self._app._driver  # Textual has no public name for it
+        way = None if self._app.ascii_only else await way_here(os.environ, driver)
+        await self._app.push_screen_wait(PreviewScreen(ready, way))
 
     async def _newest(self) -> Ready:
         from sophia_core.attach.reading import Ready

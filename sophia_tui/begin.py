@@ -15,6 +15,7 @@ from sophia_tui.listener import Listener
 from sophia_tui.returning import come_back
 from sophia_tui.status_feed import at_first
 from sophia_tui.transcript import calm_collector
+from sophia_tui.unhurried import let_the_app_go_first
 
 if TYPE_CHECKING:
     from backend_client.transport import Transport
@@ -42,6 +43,7 @@ async def begin(app: SophiaApp, load: Callable[[], Loaded], transport: Transport
     app.runtime.attend()
     app.runtime.chat.offer_continue = False  # the line under the answer offers it, and a word would lie over the text
     calm_collector()
+    let_the_app_go_first()
 
 
 def _connect(app: SophiaApp, runtime: Runtime) -> None:

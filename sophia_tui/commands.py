@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sophia_core.commands import command
 from sophia_tui.compare_commands import CompareCommands
 from sophia_tui.conversing import ConversationCommands
+from sophia_tui.metrics_commands import MetricsCommands
 from sophia_tui.voice_commands import VoiceCommands
 
 if TYPE_CHECKING:
@@ -238,11 +239,17 @@ class ScreenCommands:
 
 
 SCREEN_OWNERS: tuple[
-    type[ScreenCommands] | type[ConversationCommands] | type[CompareCommands] | type[VoiceCommands], ...
+    type[ScreenCommands]
+    | type[ConversationCommands]
+    | type[CompareCommands]
+    | type[VoiceCommands]
+    | type[MetricsCommands],
+    ...,
 ] = (
     ScreenCommands,
     ConversationCommands,
     CompareCommands,
     VoiceCommands,
+    MetricsCommands,
 )
 """The classes whose commands need a screen; each is made of the app."""

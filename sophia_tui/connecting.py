@@ -24,6 +24,7 @@ class Connecting:
 
     def __init__(self, app: SophiaApp) -> None:
         self._app = app
+        self._exporters: Sequence[Exporter] = ()
 
     async def connect(self) -> str | None:
         """Leads from nothing to a provider that answers; what to say at the end. Raises CommandError."""
@@ -44,6 +45,7 @@ class Connecting:
     async def _found(self) -> Found | None:
         self._app.dispatcher.say("Looking for servers on this machine …")
         servers, exporters = await self._app.runtime.server_side.connecting.here()
+        self._exporters = exporters
         self._app.dispatcher.forget()
         chosen = await self._pick_server(servers, exporters) if servers else OWN
         if chosen is None:
@@ -105,7 +107,24 @@ class Connecting:
         if not name:
             return None
         said = str(await self._app.runtime.run("provider.add", name.strip(), found.base_url, model))
-        return f"{said} {await self._keep(name.strip(), key)}".strip()
+        kept = await self._keep(name.strip(), key)
+        return " ".join(filter(None, (said, kept, await self._measure())))
+
+    async def _measure(self) -> str:
+        """Offers to ask what measures this machine for its numbers, too."""
+        from sophia_core.metrics.targets import offers
+        from sophia_tui.screens.pick import Pick, PickItem
+
+        offered = offers((), self._exporters, self._app.runtime.metrics.targets)
+        if not offered:
+            return ""
+        which = " and ".join(f"the {each.kind} exporter" for each in offered)
+        title = f"Show what {which} of this machine measure, too?"
+        items = [PickItem("yes", "Yes", ", ".join(each.url for each in offered)), PickItem("no", "No")]
+        if await self._app.push_screen_wait(Pick(title, items)) != "yes":
+            return ""
+        said = [await self._app.runtime.run("metrics.add", each.name, each.url, each.kind) for each in offered]
+        return " ".join(map(str, said))
 
     async def _keep(self, name: str, key: str) -> str:
         """Puts the key into the encrypted store; it stands in no file."""

@@ -85,6 +85,19 @@ class ConversationCommands:
         """Unfold or fold the tool calls, results and files of the selected message, or of the last that has any."""
         self._app.chat.transcript.unfold()
 
+    @command("message.trace", keys=("alt+t",), needs_app=True, enabled=_has_text)
+    async def trace(self) -> object:
+        """Show where the time of the selected answer went, or of the last one."""
+        transcript = self._app.chat.transcript
+        entry = transcript.selected_entry
+        if entry is not None and entry.role == "user":
+            after = transcript.entries[transcript.entries.index(entry) + 1 :]
+            entry = next((each for each in after if each.role == "assistant"), None)
+        last = next((each for each in reversed(transcript.entries) if each.role == "assistant"), None)
+        if (chosen := entry or last) is None or chosen.role != "assistant":
+            raise CommandError("There is no answer here yet.")
+        return await self._app.runtime.run("trace.show", chosen.id)
+
     @command("chat.trim_here", needs_app=True, enabled=_has_text)
     async def trim_here(self) -> str:
         """Send only what is from the selected message on from now on; /untrim takes it back."""

@@ -12,6 +12,7 @@ from sophia_tui.terminal import speaks_utf8
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sophia_core.metrics.tracing import Waterfall
     from sophia_tui.app import SophiaApp
 
 WRITING = (
@@ -72,6 +73,12 @@ class Dialogs:
             app.dispatcher.start("session.open", choice.value)
         elif choice.spec is not None:
             app.dispatcher.choose(choice.spec)
+
+    def waterfall(self, shown: Waterfall) -> None:
+        """Where the time of an answer went."""
+        from sophia_tui.screens.waterfall import WaterfallScreen
+
+        self._app.push_screen(WaterfallScreen(shown))
 
     async def ask_text(self, title: str) -> str | None:
         """What was typed, None when the person gave up."""

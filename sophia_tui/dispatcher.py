@@ -17,18 +17,26 @@ from local_store import Session
 from local_store.errors import StoreError
 from sophia_core.attach.sight import Blind
 from sophia_core.cmdline import NAME
-from sophia_core.commands import BadArguments, CommandError, Declaration, NeedsConfirmation, UnknownCommand
+from sophia_core.commands import (
+    BadArguments,
+    CommandError,
+    Declaration,
+    MissingValues,
+    NeedsConfirmation,
+    UnknownCommand,
+)
 from sophia_core.events import NoticeLevel, TurnFinished
 from sophia_core.keymap import show_key
 from sophia_core.macros.outcome import MacroResult
+from sophia_core.metrics.tracing import Waterfall
 from sophia_core.present import Verbatim, pairs_of, sentence
 from sophia_core.sanitize import one_line, sanitize
 from sophia_tui.arguments import kind_of
 from sophia_tui.clipboard import Clipboard
-from sophia_tui.toasts import lift
+from sophia_tui.toasts import Corner
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from textual.notifications import SeverityLevel
 
@@ -65,6 +73,7 @@ class Dispatcher:
         self.clipboard = Clipboard(app)
         self._toasts: list[_Toast] = []
         self._drawn: list[_Toast] = []
+        self.corner = Corner(app, lambda: any(each.until > time.monotonic() for each in self._toasts))
 
     def start(self, name: str, *args: object) -> None:
         """Runs a command by name; returns at once."""
@@ -103,10 +112,13 @@ class Dispatcher:
                 before = await store.recent.get(RECENT)
                 self.recent = list(dict.fromkeys([*self.recent, *before]))[:MOST_RECENT]
 
-    async def _ask_and_run(self, spec: Declaration) -> None:
-        values: dict[str, object] = {}
+    async def _ask_and_run(
+        self, spec: Declaration, given: Mapping[str, object] | None = None, typed_line: str | None = None
+    ) -> None:
+        """Asks for what is needed and not given yet; nothing is done when the person gives up one of them."""
+        values = dict(given or {})
         for param in spec.params:
-            if param.required:
+            if param.required and param.name not in values:
                 title, kind = f"{spec.name}: {param.name.replace('_', ' ')}", kind_of(spec.name, param)
                 typed = await self._app.macro_guide.ask_for(title, kind, param, detail=spec.help)
                 if typed is None:
@@ -116,7 +128,7 @@ class Dispatcher:
         async def once(confirmed: bool) -> object:
             return await self._app.runtime.run(spec.name, confirmed=confirmed, **values)
 
-        await self._to_the_end(spec.name, once)
+        await self._to_the_end(spec.name, once, typed=typed_line)
 
     def submit(self, text: str) -> None:
         """What was typed into the prompt: a question, or a command line after `/`."""
@@ -167,7 +179,8 @@ class Dispatcher:
             try:
                 result = await once(False)
             except NeedsConfirmation as question:
-                said = "\n".join(filter(None, (one_line(question.line, 200), NO_UNDO)))
+                line, about = one_line(question.line, 200), sentence(one_line(question.about, 200))
+                said = "\n".join(filter(None, (line, about, NO_UNDO)))
                 if not await self._app.dialogs.confirm(question.what or str(question), said):
                     return
                 result = await once(True)
@@ -180,6 +193,12 @@ class Dispatcher:
                 with suppress(NoMatches):  # or the app is being left, and the screen taken down
                     self._app.chat.prompt.accepted(typed)
             raise
+        except MissingValues as lacking:
+            if typed is None or lacking.spec != self._app.runtime.registry.get(name.removeprefix("/")).spec:
+                self.notice("error", str(lacking), lacking.hint)  # a step of a macro lacks it
+            else:
+                asking = self._ask_and_run(lacking.spec, lacking.values, typed)
+                self._app.run_worker(asking, group="commands", exit_on_error=True)
         except CommandError as error:
             severity: NoticeLevel = "error" if isinstance(error, UnknownCommand | BadArguments) else "warning"
             self.notice(severity, str(error), error.hint)
@@ -207,6 +226,8 @@ class Dispatcher:
             self._app.chat.say(name, result)
         elif isinstance(result, TurnFinished):
             self._app.chat.focus_prompt()
+        elif isinstance(result, Waterfall):
+            self._app.dialogs.waterfall(result)
         elif is_dataclass(result) and not isinstance(result, Session):  # a session is shown by being opened
             self._show(name, list(pairs_of(result)))
 
@@ -242,7 +263,6 @@ class Dispatcher:
     def _draw_toasts(self) -> None:
         if self._toasts == self._drawn:
             return
-        lift(self._app)
         now = time.monotonic()
         if self._toasts[:-1] == [each for each in self._drawn if each.until > now]:
             missing = self._toasts[-1:]
@@ -252,6 +272,8 @@ class Dispatcher:
         self._drawn = self._toasts
         for each in missing:
             self._app.notify(each.text, severity=each.severity, timeout=each.until - now, markup=False)
+        if self._toasts:
+            self.corner.shown()
 
     def copy(self, text: str, what: str) -> None:
         """Puts text into the clipboard of the terminal, and says what was sent there."""

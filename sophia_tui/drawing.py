@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from rich.control import Control
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate  # as `App._display` is given them
 from textual.app import App
+from textual.css.query import NoMatches
 from textual.events import Event, InputEvent
 from textual.geometry import Region
+from textual.reactive import Reactive
+from textual.screen import Screen
 from textual.strip import Strip
 
 from sophia_tui.letting_go import let_go
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from textual.screen import Screen
+    from textual.widget import Widget
+    from textual.worker import Worker
 
 Piece = tuple[int, int, int, str]
 """Row, first column, the column behind the last, and what is written there."""
@@ -87,6 +93,12 @@ def _regions(update: ChopsUpdate | LayoutUpdate) -> list[Region]:
     return [Region(first, y, last - first, 1) for y, first, last in update.spans]
 
 
+class CalmScreen(Screen[None]):
+    """Keys that go elsewhere do not draw everything anew: what gains or loses them is drawn by itself."""
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+
 class ThriftyApp(App[int]):
     """An app that can be told to draw nothing for a while; what was missed is drawn afterwards, in one frame."""
 
@@ -102,6 +114,18 @@ class ThriftyApp(App[int]):
         """A key that comes when the last screen has gone is nobody's any more."""
         if self.screen_stack or not isinstance(event, InputEvent):
             await super().on_event(event)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Parts that are being taken down no longer find one another: nothing is wrong with that."""
+        if not (self._exit and isinstance(error, NoMatches)):
+            super()._handle_exception(error)
+
+    def run_worker(self, work: Any, *args: Any, **kwargs: Any) -> Worker[Any]:
+        """As Textual's own; a coroutine that is not wanted any more before it began is closed, not complained about."""
+        worker = super().run_worker(work, *args, **kwargs)
+        if iscoroutine(work):
+            finalize(worker, work.close).atexit = False
+        return worker
 
     def hold(self) -> None:
         """Draws nothing until `release`."""

@@ -25,7 +25,7 @@ from textual.geometry import Size
 
 from sophia_core.terminal_link import QUESTION
 from sophia_tui.drawing import ThriftyApp
-from sophia_tui.ground import AGAIN, FOLLOW, LEAVE, Hearing
+from sophia_tui.ground import AGAIN, ATTRIBUTES, FOLLOW, LEAVE, Hearing
 from sophia_tui.link import MOST_ASKED, Gate, Link, now, of_this_process
 from sophia_tui.thrift import fills, thrifty
 from sophia_tui.writer import Writer
@@ -39,6 +39,7 @@ KEYS_S: Final = 0.1
 """How often the thread that reads looks whether it is to stop, and whether an Esc was only that."""
 RESIZE_S: Final = 0.08
 """No more than one size in this time is laid out; the last one always is."""
+ATTRIBUTES_S: Final = 0.5
 PARTING_S: Final = 0.5
 """How long an answer is waited for before the terminal is given back, lest it be typed into what comes next."""
 
@@ -61,6 +62,7 @@ class LinkDriver(LinuxDriver):
         self._resizing: asyncio.TimerHandle | None = None
         self.on_ground: Callable[[bool], None] | None = None
         """Hears whether the terminal's ground is light, whenever that is known anew; None: nobody wants to know."""
+        self._attributes: asyncio.Future[str] | None = None
         self._idle = Flag()
         """No answer is underway: the terminal can be given back."""
         self._idle.set()
@@ -127,6 +129,22 @@ class LinkDriver(LinuxDriver):
         if self.on_ground is not None and self._out is not None and self.input_tty:
             self.write(AGAIN + FOLLOW)
             self.ask()
+
+    async def attributes(self) -> frozenset[str]:
+        """What the terminal says that it can; nothing where it does not tell in time."""
+        if self._out is None or not self.input_tty:
+            return frozenset()
+        self._attributes = asyncio.get_running_loop().create_future()
+        self.write(ATTRIBUTES)
+        self.ask()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ATTRIBUTES_S + (self.link.round_trip_s or 0.0)):
+                return frozenset((await self._attributes).split(";")[1:])
+        return frozenset()
+
+    def _told(self, attributes: str) -> None:
+        if self._attributes is not None and not self._attributes.done():
+            self._attributes.set_result(attributes)
 
     def _ground(self, light: bool) -> None:
         if self.on_ground is not None:
@@ -229,7 +247,7 @@ class LinkDriver(LinuxDriver):
 
     def _read_keys(self) -> None:
         parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace").decode
-        hearing = Hearing(self._ground)
+        hearing = Hearing(self._ground, lambda told: self._from_thread(partial(self._told, told))())
         while not self.exit_event.is_set():
             if select.select([self.fileno], [], [], KEYS_S)[0]:
                 data = os.read(self.fileno, 4096)

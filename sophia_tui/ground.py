@@ -12,15 +12,15 @@ from typing import Final
 
 QUESTION: Final = b"\x1b]11;?\x1b\\\x1b[c"
 """The ground's colour (OSC 11), and then who it is: every terminal answers that, so nobody waits for the first."""
+ATTRIBUTES: Final = "\x1b[c"
+"""What it can (DA1): a `4` in the answer stands for sixels."""
 AGAIN: Final = "\x1b]11;?\x1b\\"
 """The ground's colour alone; whoever asks hears the answer among the keys."""
 FOLLOW: Final = "\x1b[?2031h"
 LEAVE: Final = "\x1b[?2031l"
 """Asks to be told whenever the ground turns light or dark, and no more (mode 2031)."""
-TOLD: Final = re.compile(r"\x1b\]11;([^\x07\x1b]{0,64})(?:\x07|\x1b\\)|\x1b\[\?997;([12])n")
-BEGUN: Final = re.compile(
-    r"\x1b(?:\](?:1(?:1(?:;[^\x07\x1b]{0,64}\x1b?)?)?)?|\[(?:\?(?:9(?:9(?:7(?:;[12]?)?)?)?)?)?)\Z"
-)
+TOLD: Final = re.compile(r"\x1b\]11;([^\x07\x1b]{0,64})(?:\x07|\x1b\\)|\x1b\[\?997;([12])n|\x1b\[\?([\d;]{1,64})c")
+BEGUN: Final = re.compile(r"\x1b(?:\](?:1(?:1(?:;[^\x07\x1b]{0,64}\x1b?)?)?)?|\[(?:\?[\d;]{0,64})?)\Z")
 """The beginning of such an answer at the end of what was read."""
 ANSWERED: Final = re.compile(rb"\x1b\[\?[\d;]*c")
 COLOUR: Final = re.compile(rb"\x1b\]11;rgba?:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})")
@@ -66,9 +66,10 @@ def light_by(env: Mapping[str, str]) -> bool | None:
 class Hearing:
     """Takes what a terminal says of its ground out of what it sends, so that nobody takes it for keys."""
 
-    def __init__(self, heard: Callable[[bool], None]) -> None:
-        """`heard` is told whether the ground is light; it is called by whoever calls `feed`."""
-        self._heard, self._held = heard, ""
+    def __init__(self, heard: Callable[[bool], None], attributes: Callable[[str], object] = str) -> None:
+        """`heard` is told whether the ground is light, `attributes` what the terminal says that it can; they are
+        called by whoever calls `feed`."""
+        self._heard, self._attributes, self._held = heard, attributes, ""
 
     def feed(self, text: str) -> str:
         """What is left for others. The beginning of an answer is kept back until more comes, or `rest` is called."""
@@ -86,7 +87,9 @@ class Hearing:
         return held
 
     def _tell(self, match: re.Match[str]) -> str:
-        if match[2]:
+        if match[3]:
+            self._attributes(match[3])
+        elif match[2]:
             self._heard(match[2] == "2")
         else:
             light = light_in(match[0].encode("ascii", "replace"))

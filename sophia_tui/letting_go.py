@@ -2,14 +2,19 @@
 
 Textual looks up the two grounds of a widget in a cache that is asked with the widget's drawn lines as well, and so
 keeps those: the lines of up to a thousand lists, dialogs and pages that were closed long ago. Here colours are asked
-for by colours alone. And what was mixed from the colours of one theme is of no use in the next one.
+for by colours alone. A line takes a third of the room. And what was mixed from the colours of one theme is of no use
+in the next one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final
 
 from rich.style import Style as RichStyle
+from textual import strip
 from textual._styles_cache import StylesCache
 from textual.color import Color
 from textual.filter import ANSIToTruecolor
@@ -26,8 +31,36 @@ def _inner_and_outer(_: StylesCache, base_background: Color, background: Color) 
     return _grounds(base_background, background)
 
 
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+
+
+class Few:
+    """As Textual's `FIFOCache`, but what is never filled takes no table: a line has seven of them, most stay empty."""
+
+    __slots__ = ("_kept", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept = _NOTHING
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return self._kept.get(key, default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self._kept is _NOTHING:
+            self._kept = {}
+        kept: dict[Any, Any] = self._kept  # type: ignore[assignment]
+        if key not in kept and len(kept) >= self._most:
+            del kept[next(iter(kept))]
+        kept[key] = value
+
+
 def let_go() -> None:
     """From now on, in this process."""
+    strip.FIFOCache = Few  # type: ignore[attr-defined, assignment]
     StylesCache.get_inner_outer = _inner_and_outer  # type: ignore[method-assign, assignment]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from textual.css.query import NoMatches
 
 from sophia_core.events import (
+    AlertRaised,
     AnswerGrew,
     AttemptFailed,
     ChangedElsewhere,
@@ -20,6 +21,7 @@ from sophia_core.events import (
     LevelMeasured,
     LoginNeeded,
     Notice,
+    ObjectiveChanged,
     OutboxChanged,
     ReasoningDelta,
     RouteChosen,
@@ -100,6 +102,10 @@ class Listener:
                 app.feed.refresh()
             case OutboxChanged():
                 self._outbox(event)
+            case AlertRaised(silenced=False):
+                self._notifier.alerted()
+            case ObjectiveChanged():
+                self._objective(event)
             case LoginNeeded():
                 app.chat.standing.say(f"login {event.provider}", f"{event.provider} wants you to sign in · /login")
             case TokenRenewed(ok=True):
@@ -128,6 +134,12 @@ class Listener:
             words = f"the theme is {one_line(after, 40)}"
             change = Change(words, lambda: run("theme.use", before), lambda: run("theme.use", after))
             self._app.runtime.undoing.record(change)
+
+    def _objective(self, event: ObjectiveChanged) -> None:
+        """That one burns is an alert where alerts are watched for; that it does no longer is told by nobody else."""
+        over = event.state == "ok"
+        if over or not self._app.runtime.settings.alerts.enabled:
+            self._app.dispatcher.notice("info" if over else "warning", event.text, "/slo shows all of them.")
 
     def _delta(self, event: TextDelta | ReasoningDelta) -> None:
         app = self._app

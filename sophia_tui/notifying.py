@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 WORDS = {"complete": "An answer is ready.", "queued": "", "cancelled": ""}
 """What is said, and never what was asked or answered: notifications show on locked screens."""
 FAILED = "An answer ended early."
+ALERT = "An alert was raised."
 
 
 def sequence_of(env: Mapping[str, str]) -> str:
@@ -49,6 +50,14 @@ class Notifier:
         if chat.notify == "desktop" and self._sequence:
             self._write(self._sequence.format(words))
         else:
+            self._app.bell()
+
+    def alerted(self) -> None:
+        """An alert was raised: tells it, as it should reach somebody who does not look. Its words stand in the app."""
+        notify = self._app.runtime.settings.alerts.notify
+        if notify == "desktop" and self._sequence:
+            self._write(self._sequence.format(ALERT))
+        elif notify != "off":
             self._app.bell()
 
     def _seen(self, event: TurnFinished) -> bool:

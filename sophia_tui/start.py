@@ -14,7 +14,7 @@ from sophia_tui.app import SophiaApp
 from sophia_tui.driver import HUNG_UP, LinkDriver
 from sophia_tui.ground import is_light
 from sophia_tui.returning import keep_place
-from sophia_tui.terminal import tell_alt_enter
+from sophia_tui.terminal import takes_mouse, tell_alt_enter
 
 if TYPE_CHECKING:
     from backend_client.chaos_profile import ChaosProfile
@@ -68,7 +68,7 @@ async def _run(chaos: ChaosProfile | None) -> int:
         # A closed terminal or a shutdown is a way to leave like any other: what is streaming is kept.
         loop.add_signal_handler(number, app.exit, 128 + number)
     try:
-        result = await app.run_async(mouse=look.mouse)
+        result = await app.run_async(mouse=takes_mouse(look.mouse, os.environ))
     finally:
         await close(app)
         if app.ready.is_set() and (lost := app.runtime.vault.unwritten):

@@ -53,3 +53,8 @@ def takes_links(env: Mapping[str, str]) -> bool:
     """Whether text can carry a link (OSC 8). Terminals that do not know it ignore it, but for these."""
     term = env.get("TERM", "")
     return not (term in ("linux", "dumb", "cons25") or term.startswith(("vt1", "vt2")) or env.get("STY"))
+
+
+def takes_mouse(wanted: bool | None, env: Mapping[str, str]) -> bool:
+    """Whether the mouse is asked for. While it is, GNU screen keeps an Esc to itself until the next key."""
+    return not env.get("STY") if wanted is None else wanted

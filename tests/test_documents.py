@@ -31,6 +31,7 @@ PATHS_OF_SERVERS = {"v1", "health", "metrics", "models", "tokenize", "invocation
 """What else begins with a slash in a page."""
 ACTIONS = {
     "sessions": ("list", "show", "search", "rm", "purge"),
+    "metrics": ("serve", "business"),
     "macro": ("list", "show", "run", "check", "trust"),
     "store": ("check", "repair", "salvage", "accept"),
     "voice": ("devices", "test", "say", "listen", "transcribe", "ssh", "bridge", "join"),

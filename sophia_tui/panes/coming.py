@@ -1,12 +1,17 @@
-"""The panes of systems that are still to be built: what will be there, and what works today."""
+"""The panes by their names, built when they are first looked at; and what one says that is still to come."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.widget import Widget
 from textual.widgets import Static
+
+if TYPE_CHECKING:
+    from sophia_tui.app import SophiaApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +37,13 @@ COMING = (
             "`sophia run` takes any command line of this app.",
         ),
     ),
-    Coming(
-        "metrics",
-        "Metrics",
-        (
-            "Speed, errors and cost against your objectives; queue, cache and GPU of each server.",
-            "Traces from the prompt to the server and back.",
-        ),
-        (
-            "Tokens, speed and cost of each answer stand under it and in the status bar.",
-            "The log has one JSON line per event, each with the id of the action it belongs to.",
-        ),
-    ),
 )
-PANES = (("chat", "Chat"), ("voice", "Persona & voice"), *((each.id, each.title) for each in COMING))
+PANES = (
+    ("chat", "Chat"),
+    ("voice", "Persona & voice"),
+    *((each.id, each.title) for each in COMING),
+    ("metrics", "Metrics"),
+)
 """All panes, as they are named at the top."""
 
 
@@ -68,6 +66,12 @@ class ComingPane(VerticalScroll):
         yield Static("\n".join(lines), markup=False)
 
 
-def coming(name: str) -> ComingPane:
-    """The pane of this system, which is still to be built."""
+def pane_of(app: SophiaApp, name: str) -> Widget:
+    """The pane of this name, built when it is first looked at."""
+    if name == "voice":
+        return app.voice.pane()
+    if name == "metrics":
+        from sophia_tui.metrics.opening import metrics_pane
+
+        return metrics_pane(app)
     return ComingPane(next(each for each in COMING if each.id == name))

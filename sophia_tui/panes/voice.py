@@ -103,8 +103,8 @@ class VoicePane(VerticalScroll):
         yield Line(self._advice(), classes="note")
 
     def _advice(self) -> str:
-        key = f"{self._key} begins to listen from anywhere" if self._key else "/talk begins to listen"
-        return f"{key}; a silence ends what you say, or the same again. No sound is kept. F2 goes back to the chat."
+        key = self._key or "/talk"
+        return f"{key}, then speak; a silence ends it, or {key} again. No sound is kept. F2 goes back to the chat."
 
     def on_mount(self) -> None:
         self._show(self.values)

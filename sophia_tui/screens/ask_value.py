@@ -41,6 +41,8 @@ class AskValue(Finder[str]):
         self.question, self.detail = title, detail
         self._find, self._initial, self._strict, self._into = find, sanitize(initial), strict, into
         self._offers: Sequence[Offer] = ()
+        self._listed: Sequence[Offer] = ()
+        """Those on the screen: newer ones may have been found since."""
         self._typed: str | None = None
         self._moved = False
 
@@ -62,7 +64,8 @@ class AskValue(Finder[str]):
 
     def find(self, query: str) -> int:
         self._look(query)
-        return len(self._offers)
+        self._listed = self._offers
+        return len(self._listed)
 
     def show_rows(self, *, cursor: int = 0) -> None:
         """Draws the offers; where anything may be typed, none is chosen before the arrows were used."""
@@ -85,7 +88,7 @@ class AskValue(Finder[str]):
             self.refit()
 
     def row(self, index: int, width: int) -> Content:
-        offer = self._offers[index]
+        offer = self._listed[index]
         return fit(Content.assemble(one_line(offer.shown), (f"  {one_line(offer.detail)}", "dim")), width)
 
     def action_move(self, how: str) -> None:
@@ -94,9 +97,9 @@ class AskValue(Finder[str]):
 
     def action_complete(self) -> None:
         """Puts the offer under the cursor, else the first, into the field."""
-        if self._offers:
+        if self._listed:
             rows = self.query_one(Rows)
-            self._fill(self._offers[rows.highlighted or 0].value)
+            self._fill(self._listed[rows.highlighted or 0].value)
 
     def _fill(self, value: str) -> None:
         field = self.query_one("#query", Input)
@@ -111,7 +114,7 @@ class AskValue(Finder[str]):
             self.dismiss(typed)
 
     def choose(self, index: int) -> None:
-        value = self._offers[index].value
+        value = self._listed[index].value
         if self._into and value.endswith("/"):
             self._fill(value)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
@@ -146,6 +147,8 @@ class Dialog(ModalScreen[Result]):
     }
     """
 
+    room = 0
+    """Rows at the bottom of the screen that the words in the corner lie in."""
     _left_with: tuple[Result | None] | None = None
     """What it came to while another dialog lay above it."""
 
@@ -173,6 +176,21 @@ class Dialog(ModalScreen[Result]):
             for field in self.query(Input):
                 field.cursor_blink = False
 
+    def make_room(self, rows: int) -> None:
+        """Leaves so many rows at the bottom of the screen to the words in the corner; 0: none any more."""
+        if rows == self.room or not (boxes := self.query("#box")):
+            return
+        self.room = rows
+        styles = boxes.first().styles
+        styles.clear_rule("margin")
+        if rows:
+            top, right, bottom, left = styles.margin
+            styles.margin = (top, right, max(bottom, rows), left)
+        self.room_changed()
+
+    def room_changed(self) -> None:
+        """Hears that there is more or less room for the box than there was."""
+
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Leaves, once: a second Esc that was on its way already does not close what lies below. Below another
         dialog it waits until it would be seen: Textual takes away whatever lies on top."""
@@ -190,8 +208,15 @@ class Dialog(ModalScreen[Result]):
             if isinstance(widget, Widget):
                 widget._styles_cache.clear()
 
-    def on_screen_resume(self) -> None:
-        """What is over goes as soon as it would be seen."""
+    def on_resize(self, event: events.Resize) -> None:
+        """Nothing is laid out again for the size that everything has: the first one only says what is known."""
+        if all(each._size == event.size for each in self.app.screen_stack):  # not `size`: that is the terminal's
+            event.prevent_default()
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """What is over goes as soon as it would be seen. What was made just now has its styles already."""
+        if not self.stack_updates:
+            event.refresh_styles = False
         if self._left_with is not None:
             (result,), self._left_with = self._left_with, None
             self.dismiss(result)
@@ -203,6 +228,11 @@ class Dialog(ModalScreen[Result]):
         except NoMatches:
             if self.query("#box") and self in self.app.screen_stack and not self.app._exit:
                 raise
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys are for what stands, but for Esc: one that was left before it stood never gets its box."""
+        standing = any(each.id == "box" and each.children for each in self.children)
+        return (standing or action == "leave") and super().check_action(action, parameters)
 
     def action_leave(self) -> None:
         """Leaves without an answer."""

@@ -132,11 +132,16 @@ class Finder(Dialog[Result]):
             self.choose(index)
 
     def action_move(self, how: str) -> None:
-        """Moves the cursor of the list while the field keeps the keyboard."""
-        getattr(self.query_one(Rows), f"action_{how}")()
+        """Moves the cursor of the list while the field keeps the keyboard; one without room has no pages."""
+        rows = self.query_one(Rows)
+        if rows.scrollable_content_region:
+            getattr(rows, f"action_{how}")()
 
     def on_resize(self, event: events.Resize) -> None:
         """Cuts the rows to the width there is, and the list to the height."""
+        self.refit()
+
+    def room_changed(self) -> None:
         self.refit()
 
     def refit(self) -> None:
@@ -145,12 +150,12 @@ class Finder(Dialog[Result]):
         self.call_after_refresh(self._show_again)
 
     def _show_again(self) -> None:
-        if self.query(Rows):  # else it has been left
+        if self.query(Rows) and self in self.app.screen_stack:  # else it has been left
             self.show_rows(cursor=self.cursor)
 
     def _tall(self, height: int) -> int:
         """Lines of the list on a screen of this height."""
-        return max(1, min(self.total(), self.TALLEST, height - self.AROUND[height < 20]))
+        return max(1, min(self.total(), self.TALLEST, height - self.room - self.AROUND[height < 20]))
 
 
 def fit(content: Content, width: int) -> Content:

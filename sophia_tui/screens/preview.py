@@ -8,7 +8,7 @@ from textual.widget import Widget
 from sophia_core.attach import apart
 from sophia_core.attach.errors import Refused
 from sophia_core.attach.reading import Ready
-from sophia_tui.graphics import CELL, Way, picture_widget
+from sophia_tui.graphics import Way, cell, picture_widget
 from sophia_tui.screens.dialog import Box, Dialog, Line
 from sophia_tui.widgets.preview import Preview
 
@@ -43,7 +43,8 @@ class PreviewScreen(Dialog[None]):
     async def _draw(self, way: Way) -> None:
         """Puts the picture itself in place of the half blocks, where that can be done."""
         preview = self.query_one(Preview)
-        wide, high = preview.size.width * CELL[0], (preview.size.height - 3) * CELL[1]
+        pixels = cell()
+        wide, high = preview.size.width * pixels[0], (preview.size.height - 3) * pixels[1]
         try:
             drawn = picture_widget(await apart.thumbnail(self.ready.content, max(1, wide), max(1, high)), way)
         except Refused:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.widgets import Button, Input, Static
@@ -87,7 +87,7 @@ class SignIn(Dialog[str]):
     def _pictured(self) -> bool:
         return self.has_class("-below") or self.has_class("-beside")
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Shows the picture where the whole of it fits: a part of it is of no use."""
         if self._picture is None:
             return
@@ -104,7 +104,7 @@ class SignIn(Dialog[str]):
         self._over = True
         self._leave_when_seen()
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
         """What is over goes as soon as it would be seen."""
         self._leave_when_seen()
 

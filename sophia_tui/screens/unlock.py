@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.widgets import Button, Input
 from textual.worker import Worker, WorkerState
@@ -33,7 +33,7 @@ class Unlock(Dialog[Unlocked]):
         self._over = True
         self._leave_when_seen()
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
         """What is over goes as soon as it would be seen."""
         self._leave_when_seen()
 

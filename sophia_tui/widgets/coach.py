@@ -8,7 +8,6 @@ from textual.content import Content
 from textual.widgets import Static
 
 from sophia_core.sanitize import one_line
-from sophia_tui.toasts import lift
 
 if TYPE_CHECKING:
     from sophia_tui.app import SophiaApp
@@ -29,7 +28,7 @@ class Coach(Static):
 
     def on_show(self) -> None:
         """Words that lie in the corner already move out of the way."""
-        lift(cast("SophiaApp", self.app))
+        cast("SophiaApp", self.app).dispatcher.corner.lift()
 
     on_hide = on_resize = on_show
 

@@ -11,6 +11,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import reactive
+from textual.strip import Strip
 from textual.timer import Timer
 from textual.widgets import TextArea
 
@@ -220,6 +221,10 @@ class Prompt(TextArea):
         """Shows why typing is not possible."""
         if not self.available:
             self.placeholder = self.reason
+
+    def render_line(self, y: int) -> Strip:
+        """A line of it, or of what stands in for it; nothing where there is no room for a letter."""
+        return super().render_line(y) if self.content_size.width > 0 else Strip.blank(self.size.width)
 
     # Editing
 

@@ -90,9 +90,7 @@ async def test_ending_the_input_wakes_who_waits(pipe: tuple[int, int]) -> None:
     assert await waiting is None
 
 
-TYPED = (
-    "hello\n/settings.set log.level loud\n/nonsense\n/session.new\n/session.latest\n/session.delete x\nno\n?\n/quit\n"
-)
+TYPED = "hello\n/settings.set log.level loud\n/nonsense\n/session.new\n/session.latest\n/trace.clear\nno\n?\n/quit\n"
 
 
 async def test_a_whole_conversation_in_lines(tmp_path: Path, server: ContractServer) -> None:
@@ -104,6 +102,14 @@ async def test_a_whole_conversation_in_lines(tmp_path: Path, server: ContractSer
     assert "Nothing was done." in ended.out and ended.out.rstrip().endswith("Goodbye.")
     assert "/tour, /help.tour: Take the guided tour" in ended.out
     assert "one of debug, info, warning, error" in ended.err and "nonsense" in ended.err
+
+
+async def test_what_a_command_needs_is_asked_for_in_lines(tmp_path: Path, server: ContractServer) -> None:
+    said = b"/rename\nBirds of the sea\n/rename\n\n/sessions\n/quit\n"
+    talk = await Program(tmp_path).run("--linear", said=b"hi\n" + said, SOPHIA_BASE_URL=server.base_url)
+    assert talk.code == 0, talk.err
+    assert "Give this session, or the one named, another title. Title, or press Enter to give up: " in talk.out
+    assert talk.out.count("Nothing was done.") == 1 and "Birds of the sea" in talk.out and "Usage" not in talk.err
 
 
 MACRO = """help = "Look for something."

@@ -284,6 +284,17 @@ async def test_a_person_who_makes_the_store_gets_to_see_the_recovery_key(sophia:
     assert "was not confirmed" in end.out
 
 
+async def test_a_person_is_asked_for_what_a_line_lacks_and_a_script_is_not(sophia: Program) -> None:
+    end = await AtTerminal(sophia).run(
+        "run", "settings.set", answers=[(b"Name, or press", b"chat.titles\n"), (b"Value, or press", b"words\n")]
+    )
+    assert (end.code, "Usage" in end.out) == (0, False), end.out
+    left = await AtTerminal(sophia).run("run", "settings.set", answers=[(b"Name, or press", b"\n")])
+    assert (left.code, "nothing was done" in left.out) == (2, True)
+    script = await sophia.run("run", "settings.set")
+    assert (script.code, "Usage: settings.set NAME" in script.err) == (2, True)
+
+
 async def test_the_app_is_not_started_on_a_dumb_terminal(sophia: Program) -> None:
     end = await AtTerminal(sophia).run(answers=[], TERM="dumb")
     assert (end.code, "cannot draw on TERM='dumb'" in end.out) == (2, True)

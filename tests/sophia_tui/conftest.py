@@ -56,12 +56,16 @@ def open_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., o
 
     @asynccontextmanager
     async def opened(
-        *script: ScriptedReply | BackendError, size: tuple[int, int] = (120, 40), home: Path = tmp_path, **env: str
+        *script: ScriptedReply | BackendError,
+        size: tuple[int, int] = (120, 40),
+        home: Path = tmp_path,
+        notifications: bool = False,
+        **env: str,
     ) -> AsyncIterator[Opened]:
         loaded = load_settings({**ENV, "SOPHIA_HOME": str(home), **env})
         app = SophiaApp(FirstLook.of(loaded), lambda: loaded, transport=ScriptedTransport(*script))
         try:
-            async with app.run_test(size=size) as pilot:
+            async with app.run_test(size=size, notifications=notifications) as pilot:
                 await pilot.pause()
                 await app.ready.wait()
                 await app.runtime.vault.settled()

@@ -21,21 +21,46 @@ from tests.oidc_server import OidcServer
 from tests.scripted import ScriptedTransport
 from tests.sophia_tui.conftest import ENV, settle
 from tests.sophia_tui.every import (
+    alerts,
     comparing,
+    costs,
+    healing,
     keeping,
     macros,
+    metrics,
+    metrics_pane,
+    objectives,
     personas,
     screens,
     servers,
     sessions,
     sound_files,
     talking,
+    traces,
     voice,
 )
 from tests.sophia_tui.every.walk import SCENES, Scene, Walk, leave_alone_the_desktop
 
 ROOT = Path(__file__).parents[2]
-WHERE = (comparing, keeping, macros, personas, screens, servers, sessions, sound_files, talking, voice)
+WHERE = (
+    alerts,
+    comparing,
+    costs,
+    healing,
+    keeping,
+    macros,
+    metrics,
+    metrics_pane,
+    objectives,
+    personas,
+    screens,
+    servers,
+    sessions,
+    sound_files,
+    talking,
+    traces,
+    voice,
+)
 """The files that declare scenes."""
 ELSEWHERE = {"compare.stop": "tests/sophia_tui/test_comparing.py"}
 """Commands whose main path another test runs in the real app, and where."""

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from contextlib import suppress
+from typing import Any
 
+import pytest
 from textual import events
 from textual.content import Content
 from textual.geometry import Size
+from textual.screen import Screen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from sophia_tui.arguments import Offer
 from sophia_tui.screens.ask_text import AskText
+from sophia_tui.screens.ask_value import AskValue
 from sophia_tui.screens.confirm import Confirm
 from sophia_tui.screens.finder import Rows
 from sophia_tui.screens.help import HelpScreen
@@ -99,3 +106,103 @@ async def test_a_dialog_that_was_left_keeps_none_of_the_lines_it_drew(open_app: 
         await pilot.press("escape")
         await pilot.pause()
         assert not any(each._styles_cache._cache for each in parts)
+
+
+async def test_a_key_for_a_dialog_that_was_left_before_it_stood_is_nobodys(open_app: OpenApp) -> None:
+    async with open_app() as (app, pilot):
+        screen = HelpScreen([], app.keys, {})
+        mounting = app.push_screen(screen)
+        assert not await app.run_action("scroll('scroll_down')", screen)
+        with suppress(asyncio.CancelledError):
+            await mounting
+        await pilot.pause()
+        assert screen.check_action("scroll", ("scroll_down",))
+        await pilot.press("pagedown", "escape")
+        assert len(app.screen_stack) == 1
+
+
+async def test_a_list_without_room_has_no_pages(open_app: OpenApp) -> None:
+    async with open_app() as (app, pilot):
+        screen = Pick("Which?", [PickItem(each, each) for each in ("one", "two")])
+        await app.push_screen(screen)
+        screen.query_one(Rows).display = False
+        await pilot.pause()
+        await pilot.press("pagedown", "pageup")
+        assert app.screen is screen
+
+
+async def test_enter_chooses_what_is_shown_and_not_what_was_found_since(open_app: OpenApp) -> None:
+    async def find(typed: str) -> list[Offer]:
+        return [Offer("first"), Offer("second")]
+
+    async with open_app() as (app, pilot):
+        said: list[str | None] = []
+        screen = AskValue("Which?", find, strict=True)
+        await app.push_screen(screen, said.append)
+        await pilot.pause()
+        screen._offers = ()  # other letters brought nothing; the list is drawn anew with the next frame
+        screen.choose(1)
+        await pilot.pause()
+        assert said == ["second"]
+
+
+async def test_a_prompt_without_room_for_a_letter_is_drawn(open_app: OpenApp) -> None:
+    async with open_app() as (app, pilot):
+        app.chat.prompt.styles.width = app.chat.prompt.gutter.width
+        await pilot.pause()
+        assert app.chat.prompt.content_size.width == 0
+        app.chat.prompt.refresh()
+        await pilot.pause()
+    assert app._exception is None
+
+
+async def test_a_pane_that_is_built_while_the_app_is_being_left_does_no_harm(open_app: OpenApp) -> None:
+    async with open_app() as (app, _):
+        app.show_pane("voice")
+        app.exit()
+    assert app._exception is None
+
+
+async def test_work_that_is_replaced_before_it_began_is_not_complained_about(open_app: OpenApp) -> None:
+    async def work() -> None:
+        """Never begins."""
+
+    async with open_app() as (app, pilot):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for _ in range(3):
+                app.run_worker(work(), group="replaced", exclusive=True)
+            await pilot.pause()
+            gc.collect()
+        assert [str(each.message) for each in told] == []
+
+
+async def test_a_dialog_lays_nothing_below_it_out_again(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_app() as (app, pilot):
+        laid_out: list[Screen[Any]] = []
+        lay_out = Screen._screen_resized
+
+        def noted(screen: Screen[Any], size: Size) -> None:
+            laid_out.append(screen)
+            lay_out(screen, size)
+
+        monkeypatch.setattr(Screen, "_screen_resized", noted)
+        below, screen = app.screen, Pick("Which?", [PickItem("a", "a")])
+        await app.push_screen(screen)
+        await pilot.pause()
+        assert below not in laid_out
+        await pilot.resize_terminal(70, 12)
+        assert {below, screen} <= set(laid_out) and below.size == screen.size == (70, 12)
+        assert screen.has_class("-short")
+
+
+async def test_a_list_that_was_left_is_not_drawn_again(open_app: OpenApp) -> None:
+    async with open_app() as (app, pilot):
+        screen = Pick("Which?", [PickItem("a", "a")])
+        await app.push_screen(screen)
+        await pilot.pause()
+        await screen.query_one("#nothing").remove()  # parts go one after the other
+        screen.dismiss(None)
+        screen._show_again()
+        await pilot.pause()
+        assert len(app.screen_stack) == 1

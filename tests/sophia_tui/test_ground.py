@@ -147,3 +147,11 @@ async def test_somebody_who_looks_at_themes_is_not_disturbed(open_app: OpenApp) 
         app.looks.seen(app, light=True)
         assert app.theme == other
         assert app.looks.name == "sophia-light"
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_what_a_terminal_can_is_taken_out_of_the_keys(cut: int) -> None:
+    told: list[str] = []
+    hearing, said = Hearing(lambda light: None, told.append), "a\x1b[?63;1;4cb"
+    left = hearing.feed(said[:cut]) + hearing.feed(said[cut:]) + hearing.rest()
+    assert (left, told) == ("ab", ["63;1;4"]) or (cut == 2 and told == [] and left == said)

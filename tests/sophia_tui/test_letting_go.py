@@ -7,12 +7,16 @@ import gc
 import weakref
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from textual.app import ComposeResult
+from textual.cache import FIFOCache
 from textual.color import Color
 from textual.screen import Screen
 from textual.widgets import Label
 
 from sophia_tui.drawing import ThriftyApp
+from sophia_tui.letting_go import Few
 from tests.scripted import chat
 
 
@@ -55,3 +59,13 @@ async def test_another_theme_begins_without_the_colours_of_the_one_before(open_a
         made = Color.blend.cache_info().misses
         before.blend(after, 0.123456)
         assert Color.blend.cache_info().misses == made + 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.booleans())))
+def test_few_are_kept_as_textual_keeps_them(deeds: list[tuple[int, bool]]) -> None:
+    ours, theirs = Few(4), FIFOCache[int, int](4)
+    for number, (key, put) in enumerate(deeds):
+        if put:
+            ours[key] = number
+            theirs[key] = number
+        assert ours.get(key) == theirs.get(key) and len(ours) == len(theirs)

@@ -35,7 +35,7 @@ STYLED = (120, 40)
 ANEW = "SNAPSHOTS"
 STILL = 3
 """Looks in a row that show the same."""
-BASES = {"Dialog", "Finder"}
+BASES = {"CalmScreen", "Dialog", "Finder"}
 """Screens that are only there to be made others of."""
 
 

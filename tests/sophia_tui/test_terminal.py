@@ -6,7 +6,7 @@ import pytest
 from textual import events
 from textual._xterm_parser import XTermParser
 
-from sophia_tui.terminal import speaks_utf8, tell_alt_enter
+from sophia_tui.terminal import speaks_utf8, takes_mouse, tell_alt_enter
 
 
 def keys(sequence: str) -> list[str]:
@@ -39,3 +39,8 @@ def test_alt_minus_takes_an_attachment_off_and_types_no_dash() -> None:
 )
 def test_the_locale_says_what_can_be_drawn(env: dict[str, str], utf8: bool) -> None:
     assert speaks_utf8(env) is utf8
+
+
+def test_the_mouse_is_left_alone_where_it_would_hold_esc_back() -> None:
+    assert takes_mouse(None, {}) and not takes_mouse(None, {"STY": "1.pts"})
+    assert takes_mouse(True, {"STY": "1.pts"}) and not takes_mouse(False, {})

@@ -211,6 +211,11 @@ class Pulse:
         """Speak into the microphone to the end."""
         await asyncio.to_thread(self.say(pcm, rate, sink).wait)
 
+    def forget(self) -> None:
+        """Forget what was heard until now; a mark from before means nothing any more."""
+        with self._arrived:
+            del self._heard[:-1]
+
     def mark(self) -> int:
         """Return the place from which `heard` may go on."""
         return len(self._heard)

@@ -10,10 +10,10 @@ import pytest
 
 from sophia_core.memory.frames import Head
 from sophia_core.voice.audio_list import choose, find_all
-from sophia_core.voice.audio_streams import Microphone, Refused, Speaker
+from sophia_core.voice.audio_streams import QUIET_FRAMES, TOGETHER, Microphone, Refused, Speaker
 from sophia_core.voice.ports import FRAME_BYTES
 from sophia_core.voice.sound import mixed, spread
-from tests.voice.pulse import loud_seconds, pitch, tone
+from tests.voice.pulse import loud_seconds, pitch, silence, tone
 
 INVALID_RATE, INVALID_CHANNELS, UNAVAILABLE = -9997, -9998, -9985
 
@@ -110,8 +110,22 @@ def test_a_microphone_gives_frames_of_16_khz_whatever_the_device_takes(rates: tu
         backend.opened[0].call(said[at : at + step], len(said[at : at + step]) // 2 // channels)
     assert {len(body) for _, body in told} == {FRAME_BYTES}
     assert 48 <= len(told) <= 50
-    assert all(head["of"] == 7 and 0.8 < head["level"] < 0.9 for head, _ in told[1:])
+    assert all(head["of"] == 7 and 0.8 < head["levels"][0] < 0.9 for head, _ in told[1:])
     assert pitch(told.sound) == pytest.approx(440, abs=1)
+
+
+def test_in_a_long_silence_some_frames_are_told_together_and_a_sound_at_once() -> None:
+    told, backend = Told(), FakeBackend()
+    microphone = Microphone(7, told.tell, backend, 1)
+    microphone.start(backend)
+    click = silence(3.22) + tone(0.02) + silence(0.16)
+    said = silence(6.6) + click + tone(0.1)
+    for at in range(0, len(said), FRAME_BYTES):
+        backend.opened[0].call(said[at : at + FRAME_BYTES], FRAME_BYTES // 2)
+    assert told.sound == said
+    assert [len(head["levels"]) for head, _ in told[:QUIET_FRAMES]] == [1] * QUIET_FRAMES
+    together = [len(head["levels"]) for head, _ in told[QUIET_FRAMES:]]
+    assert together == [TOGETHER] * 34 + [2, 9, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(("rates", "channels"), [((24_000,), 1), ((48_000,), 1), ((44_100,), 2)])

@@ -353,7 +353,7 @@ OPENED = 'if "id" in head: tell(id=head["id"], device="Thing", asked=True, rate=
 
 
 async def test_a_microphone_that_is_turned_off_is_told_once(tmp_path: Path, notices: list[Notice]) -> None:
-    lines = 'if do == "listen": [tell(of=of, level=0.0, body=bytes(640)) for _ in range(150)]'
+    lines = 'if do == "listen": [tell(of=of, levels=[0.0], body=bytes(640)) for _ in range(150)]'
     local = LocalDevices(on_notice=notices.append, child=child(tmp_path, OPENED, lines))
     async with aclosing(local.listen()) as microphone:
         for _ in range(150):
@@ -366,7 +366,7 @@ async def test_a_microphone_that_is_turned_off_is_told_once(tmp_path: Path, noti
 async def test_who_falls_behind_loses_the_oldest_and_hears_the_rest_before_the_fault() -> None:
     microphone = LocalMicrophone(lambda _: None)
     for number in range(600):
-        microphone.take({"of": 1, "level": number / 1000}, bytes(FRAME_BYTES))
+        microphone.take({"of": 1, "levels": [number / 1000]}, bytes(FRAME_BYTES))
     microphone.take({"of": 1, "lost": "it stopped"}, b"")
     assert [(await microphone.next()).level for _ in range(500)] == [number / 1000 for number in range(100, 600)]
     with pytest.raises(DeviceLost, match="it stopped"):
@@ -377,8 +377,11 @@ async def test_who_falls_behind_loses_the_oldest_and_hears_the_rest_before_the_f
     "nonsense",
     [
         'os.write(1, b"ALSA lib pcm.c:8570:(snd_pcm_recover) underrun occurred\\n")',
-        "tell(of=of, level=0.5, body=bytes(10))",
-        'tell(of=of, level="loud", body=bytes(640))',
+        "tell(of=of, levels=[0.5], body=bytes(10))",
+        'tell(of=of, levels=["loud"], body=bytes(640))',
+        "tell(of=of, levels=0.5, body=bytes(640))",
+        "tell(of=of, levels=[], body=b'')",
+        "tell(of=of, levels=[0.5] * 3, body=bytes(640))",
         'os.write(1, b"x" * 200000)',
         "os._exit(3)",
     ],

@@ -45,10 +45,40 @@ async def test_the_end_of_what_is_said_is_asked_about() -> None:
 async def test_a_quiet_room_is_asked_about_and_a_process_is_kept_awake() -> None:
     asked = Asked()
     sparing = SparingDetector(asked)
-    await sparing.feed(frame(0.2))
+    await sparing.feed(frame(0.4))
     assert len(asked.frames) == 1
     for _ in range(MOST_SPARED + 1):
         await sparing.feed(frame(0.0))
     assert len(asked.frames) == 1 + KEPT + 1
     sparing.reset()
     assert asked.resets == 1
+
+
+class Slow(Asked):
+    """A detector that takes whoever has spoken for speaking for some time after that."""
+
+    async def feed(self, frame: Frame) -> float:
+        await super().feed(frame)
+        return 0.9
+
+
+async def test_a_silence_counts_from_its_beginning_however_slow_the_detector_is() -> None:
+    sparing = SparingDetector(Slow())
+    assert [await sparing.feed(frame(level)) for level in (0.6, 0.7, 0.05, 0.0, 0.6)] == [0.9, 0.9, 0.0, 0.0, 0.9]
+
+
+async def test_a_steady_noise_is_spared_and_a_voice_above_it_is_not() -> None:
+    asked = Asked()
+    sparing = SparingDetector(asked)
+    for number in range(200):
+        await sparing.feed(frame(0.2 + number % 3 * 0.01))
+    assert len(asked.frames) <= 1
+    assert await sparing.feed(frame(0.6)) == 1.0
+
+
+async def test_in_a_loud_room_the_detector_is_asked_about_everything() -> None:
+    asked = Asked()
+    sparing = SparingDetector(asked)
+    for _ in range(50):
+        await sparing.feed(frame(0.5))
+    assert len(asked.frames) == 50

@@ -125,6 +125,16 @@ async def test_a_mouth_that_fails_is_followed_by_the_next_without_a_word_lost() 
         assert desk.of(VoiceChanged) == [VoiceChanged("mouth", "second", "No way.")]
 
 
+async def test_a_mouth_that_goes_on_failing_is_told_of_once_until_it_has_spoken() -> None:
+    gone = (0, Unreachable("no such path"))
+    first, second = GuardedMouth("first", breaks={0: gone, 1: gone, 3: gone}), Mouth("second")
+    async with at_a_desk(first, second) as desk:
+        for told in (1, 1, 1, 2):
+            await desk.speaking.say("One.")
+            assert len(desk.of(VoiceDegraded)) == told
+        assert len(first.asked) == 4
+
+
 async def test_a_sentence_that_nobody_heard_yet_is_made_anew_by_the_next_mouth() -> None:
     first, second = Mouth("first", breaks={1: (7, Unreachable("gone"))}), Mouth("second")
     async with at_a_desk(first, second) as desk:

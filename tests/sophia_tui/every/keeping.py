@@ -10,6 +10,7 @@ from unittest.mock import patch
 from textual.widgets import Input
 
 from local_store.os_keyring import OsKeyring
+from local_store.types import RolledBack
 from sophia_tui.screens.ask_secret import AskSecret
 from sophia_tui.screens.recovery_key import RecoveryKey
 from sophia_tui.screens.unlock import Unlock
@@ -42,10 +43,15 @@ async def looking_after_it(walk: Walk) -> None:
     await walk.do("/breaker.open scripted")
     assert "breaker.open" in await walk.do("/audit")
     assert "ok  " in await walk.do("/audit.verify")
+    assert "nothing to accept" in await walk.do("/audit.accept because")
+    (walk.app.runtime.paths.store_dir / "audit.head").unlink()
     assert "ok  " in await walk.dare("/audit.accept because")
     assert "yes" in await walk.do("/store.check")
     assert "backup" in (await walk.do("/store.repair")).lower()
-    assert "nothing to accept" in await walk.dare("/store.accept")
+    assert "nothing to accept" in await walk.do("/store.accept")
+    store = await walk.app.runtime.vault.get()
+    store.rolled_back = RolledBack("rolled back", 2000, 1000, 3)
+    assert "counts from now on" in await walk.dare("/store.accept")
 
 
 @scene(

@@ -76,5 +76,5 @@ async def tending(walk: Walk) -> None:
     await walk.settle()
     await walk.do("/macro.rename mine yours")
     assert "Good morning" in await walk.do("/macro.run yours")
-    await walk.dare("/macro.delete yours")
+    await walk.do("/macro.delete yours")
     assert not (walk.home / "macros" / "yours.toml").exists()

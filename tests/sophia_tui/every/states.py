@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +18,9 @@ from backend_client.errors import Unreachable
 from sophia_core.attach.pictures import plain_png
 from sophia_core.attach.reading import Ready
 from sophia_core.events import LevelMeasured, ListeningChanged, SpeakingChanged, VoiceDegraded
+from sophia_core.metrics.ports import Span
+from sophia_core.metrics.seen import Seen
+from sophia_core.metrics.tracing import Waterfall
 from sophia_tui.screens.allow_program import AllowProgram
 from sophia_tui.screens.ask_secret import AskSecret
 from sophia_tui.screens.ask_text import AskText
@@ -36,7 +40,10 @@ from sophia_tui.screens.settings import SettingsScreen
 from sophia_tui.screens.sign_in import SignIn
 from sophia_tui.screens.store_trouble import StoreTrouble
 from sophia_tui.screens.unlock import Unlock
+from sophia_tui.screens.waterfall import WaterfallScreen
+from tests.metrics.worlds import NOW, World, fallen, world
 from tests.scripted import ScriptedReply, chat, delta, refusal
+from tests.sophia_tui.every.metrics_pane import opened as metrics
 from tests.sophia_tui.every.servers import models
 from tests.sophia_tui.every.talking import shown
 from tests.sophia_tui.every.walk import Walk
@@ -94,8 +101,11 @@ def state(
 
 
 async def read_again(walk: Walk) -> None:
-    """What is only said of an answer that has just come, such as how fast it was, is not said any more."""
+    """As after the next start: how fast an answer came, which wraps as it likes, is not known any more."""
+    turns, transcript = walk.app.chat.turns, walk.app.chat.transcript
+    turns._footers.clear()
     await walk.do(f"/open {walk.app.runtime.current.session_id}")
+    await walk.until(lambda: not any("first token" in each.footer for each in transcript.entries), "what is stored")
 
 
 # -- the main screen
@@ -201,6 +211,42 @@ async def editing_a_question(walk: Walk) -> None:
 @state()
 async def a_pane_to_come(walk: Walk) -> None:
     await walk.press("f4")
+
+
+@state()
+async def metrics_empty(walk: Walk) -> None:
+    """Nobody tells numbers: how that is changed."""
+    await metrics(walk, World(Seen(NOW)))
+
+
+@state()
+async def metrics_one_machine(walk: Walk) -> None:
+    await metrics(walk, World(world(1)))
+
+
+@state()
+async def metrics_many_machines(walk: Walk) -> None:
+    await metrics(walk, World(world(20)))
+
+
+@state()
+async def metrics_all_down(walk: Walk) -> None:
+    await metrics(walk, World(fallen(world(3), "down", "connection refused")))
+
+
+@state()
+async def metrics_stale_and_locked(walk: Walk) -> None:
+    locked = replace(fallen(world(2), "stale", "it did not answer in 2 s"), note="The store is locked.")
+    await metrics(walk, World(locked))
+
+
+@state(TZ="UTC")
+async def metrics_plot(walk: Walk) -> None:
+    time.tzset()
+    pane = await metrics(walk, World(world(3)))
+    await walk.do("/plot requests_running")
+    await walk.until(lambda: pane.plot.has_plot and pane.plot.drawn_dots(), "the lines")
+    await walk.press("p")
 
 
 @state()
@@ -433,6 +479,22 @@ def pushed(name: str, kind: type[Screen[Any]], make: Callable[[], Screen[Any]], 
 
 
 TEXT = Ready("notes.txt", "file", "text/plain", b"first line\nsecond line\n", "text, 2 lines")
+TRACE = Waterfall(
+    "01ABC",
+    "qwen@near",
+    "complete",
+    1_900_000_000_000,
+    "a" * 32,
+    (
+        Span("a" * 32, "1" * 16, "", "chat qwen", 100.0, 104.0, True, {"gen_ai.usage.input_tokens": 7}, "client"),
+        Span("a" * 32, "2" * 16, "1" * 16, "queue near", 100.1, 100.6),
+        Span("a" * 32, "3" * 16, "1" * 16, "attempt near", 100.6, 101.0, False, {"error.type": "timeout"}, "client"),
+        Span("a" * 32, "4" * 16, "1" * 16, "attempt far", 101.5, 104.0, True, {}, "client"),
+        Span("a" * 32, "5" * 16, "4" * 16, "first token", 101.5, 102.5),
+        Span("a" * 32, "6" * 16, "4" * 16, "server prompt", 101.7, 102.3, True, {}, "server"),
+        Span("a" * 32, "7" * 16, "4" * 16, "stream", 102.5, 104.0),
+    ),
+)
 PROGRAM = ("pytest", "-q", "--maxfail", "3", "tests/a folder with blanks")
 MACRO = 'help = "Runs the tests."\n[[steps]]\nshell = ["pytest", "-q"]\n'
 HINT = "Restore a backup: sophia backup restore FILE. Or go on without saving."
@@ -450,4 +512,5 @@ pushed(
 pushed(
     "store_trouble", StoreTrouble, lambda: StoreTrouble("The file is damaged.", "/home/ada/store", HINT, salvage=True)
 )
+pushed("waterfall", WaterfallScreen, lambda: WaterfallScreen(TRACE), "down", "down")
 pushed("preview_text", PreviewScreen, lambda: PreviewScreen(TEXT))
