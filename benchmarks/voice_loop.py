@@ -169,7 +169,8 @@ def whole_sentence() -> Callable[[Event], bool]:
 def own_ms(each: Mapping[str, float], alone_ms: Mapping[str, float], *, model: bool) -> float:
     """What nobody but us took of a turn."""
     engines = max(0.0, each["written"]) + alone_ms["mouth"] + alone_ms["devices"]
-    return each["all"] - SILENCE_MS - engines - (max(0.0, each["answered"]) if model else 0.0)
+    silence = min(each["silence"], SILENCE_MS)  # a word that fades out may be silence already: that is no merit
+    return each["all"] - silence - engines - (max(0.0, each["answered"]) if model else 0.0)
 
 
 async def turn(stand: Stand, question: bytes) -> dict[str, float]:

@@ -20,8 +20,9 @@ class Hush:
     def __init__(self) -> None:
         self._room: float | None = None
 
-    def is_quiet(self, level: float) -> bool:
-        """Whether nothing stands out in a frame of this level."""
+    def is_quiet(self, level: float, *, speech: bool = False) -> bool:
+        """Whether nothing stands out in a frame of this level; a room is not known by what is said in it."""
         room = level if self._room is None else self._room
-        self._room = room = min(room + (level - room) * (QUIETER if level < room else LOUDER), LOUDEST)
+        grows = 0.0 if speech else LOUDER
+        self._room = room = min(room + (level - room) * (QUIETER if level < room else grows), LOUDEST)
         return level < SILENT or level < room + ABOVE

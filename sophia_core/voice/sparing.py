@@ -30,7 +30,7 @@ class SparingDetector:
         Who has just spoken is taken for speaking some hundredths of a second longer: what is as quiet as the room is
         nobody's voice, so that a silence counts from its beginning.
         """
-        quiet = self._hush.is_quiet(frame.level)
+        quiet = self._hush.is_quiet(frame.level, speech=self._last >= UNLIKELY)
         if quiet and self._last < UNLIKELY and self._spared < MOST_SPARED:
             self._spared += 1
             self._kept.append(frame)

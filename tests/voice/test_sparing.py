@@ -82,3 +82,11 @@ async def test_in_a_loud_room_the_detector_is_asked_about_everything() -> None:
     for _ in range(50):
         await sparing.feed(frame(0.5))
     assert len(asked.frames) == 50
+
+
+async def test_who_speaks_softly_after_loudly_is_heard() -> None:
+    sparing = SparingDetector(Slow())
+    for _ in range(25):
+        await sparing.feed(frame(0.15))
+    assert [await sparing.feed(frame(0.8)) for _ in range(500)] == [0.9] * 500
+    assert await sparing.feed(frame(0.3)) == 0.9
