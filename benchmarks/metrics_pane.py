@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from backend_client.scraping import types as signals
 from sophia_core.first_look import first_look
-from sophia_core.metrics.sections import TITLES, Section
-from sophia_core.metrics.seen import Seen
+from sophia_core.metrics.view.sections import TITLES, Section
+from sophia_core.metrics.view.seen import Seen
 from sophia_tui.panes.metrics import MetricsPane
 from sophia_tui.top import TopApp
 from sophia_tui.transcript import calm_collector

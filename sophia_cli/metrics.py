@@ -14,12 +14,12 @@ from sophia_cli.opening import Notices, as_quit, opened
 from sophia_cli.results import as_json, show
 from sophia_core.commands import CommandError
 from sophia_core.events import Event, MetricsMeasured
-from sophia_core.metrics.looking import Looking
-from sophia_core.metrics.view import page
+from sophia_core.metrics.view.looking import Looking
+from sophia_core.metrics.view.page import page
 from sophia_core.settings import Loaded, load_settings
 
 if TYPE_CHECKING:
-    from sophia_core.metrics.seen import Seen
+    from sophia_core.metrics.view.seen import Seen
     from sophia_core.runtime import Runtime
 
 ANYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - looked for, to warn of it

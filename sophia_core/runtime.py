@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from backend_client.transport import HttpTransport, Transport
-from sophia_core import server_side, store_side
-from sophia_core.alerts.alerts import Alerts
-from sophia_core.alerts.findings import HERE
-from sophia_core.alerts.own_reading import own_reading
-from sophia_core.alerts.rule import Spent
-from sophia_core.alerts.secrets import variables
+from sophia_core import measuring_side, server_side, store_side
 from sophia_core.attach.attachments import Attachments
 from sophia_core.attach.explaining import Explaining
 from sophia_core.attach.sight import Sight
@@ -29,21 +23,14 @@ from sophia_core.chat.titles import Titles
 from sophia_core.chat.trimming import Trimming
 from sophia_core.commands import Registry
 from sophia_core.control import Control
-from sophia_core.costs.costs import Costs
-from sophia_core.costs.metering import Meter
 from sophia_core.costs.task import for_task
 from sophia_core.events import Bus, Notice
-from sophia_core.healing.healing import Healing, of_providers
 from sophia_core.idle_lock import IdleLock
 from sophia_core.logs import Log, correlation, new_request_id
 from sophia_core.macros.library import Library
 from sophia_core.macros.macros import Macros
 from sophia_core.macros.tending import Tending
-from sophia_core.metrics.metrics import Metrics
-from sophia_core.metrics.naming import Naming
-from sophia_core.metrics.tracing import Traces
-from sophia_core.objectives.books import OwnBooks
-from sophia_core.objectives.objectives import Objectives
+from sophia_core.measuring_side import MeasuringSide
 from sophia_core.outbox import Outbox
 from sophia_core.personas.library import Folders
 from sophia_core.personas.library import Library as PersonaLibrary
@@ -59,7 +46,6 @@ from sophia_core.voice.voice import Voice
 
 if TYPE_CHECKING:
     from backend_client.types import Provider
-    from sophia_core.metrics.ports import Reading
     from sophia_core.settings import Loaded
 
 COMMAND_OWNERS: Final[tuple[type, ...]] = (
@@ -70,7 +56,7 @@ COMMAND_OWNERS: Final[tuple[type, ...]] = (
     *(Auditor, Personas, Macros, Tending, Control),
     *voice.OWNERS,
     *(SettingValues, Tour),
-    *(Objectives, Traces, Metrics, Naming, Alerts, Healing, Costs),
+    *measuring_side.OWNERS,
 )
 """The classes whose commands work without a screen."""
 
@@ -88,7 +74,6 @@ class Runtime:
         self._transport = transport or HttpTransport()
         self._join_sides(self._transport)
         self._build_chat()
-        self._build_alerts()
         self._build_voice()
         self._build_macros()
         for owner in self._owners():
@@ -103,39 +88,10 @@ class Runtime:
         self.login, self.client, self.providers = asked.login, asked.client, asked.providers
         self.embedded, self.degradation = asked.embedded, asked.degradation
         self.undoing = asked.models.undoing = kept.undoing
-        self.metrics = Metrics(
-            self._loaded,
-            kept.vault,
-            self.bus,
-            transport,
-            asked.providers,
-            self._env,
-            embedded=asked.embedded,
-        )
-        self._build_costs()
-        self.objectives = Objectives(self.settings.slo, self.bus, OwnBooks(self.metrics.own, kept.vault))
-        self.metric_targets = Naming(self.metrics, asked.connecting, self.paths.config_file, self.bus)
+        self.measuring_side = told = MeasuringSide(self._loaded, kept.vault, self.bus, asked, transport, self._env)
+        self.metrics, self.traces, self.objectives = told.metrics, told.traces, told.objectives
+        self.alerts, self.healing, self.costs = told.alerts, told.healing, told.costs
         self.auditor = Auditor(kept.vault, asked.paid)
-
-    def _build_costs(self) -> None:
-        """What answers cost, and who stops when too much is spent."""
-        asked, measured, settings = self.server_side, self.metrics, self.settings.costs
-        self.costs = Costs(
-            settings,
-            self.vault,
-            self.bus,
-            self.client.cap,
-            asked.prices,
-            asked.costing,
-            alerted=lambda: self.alerts.running,
-            changed=asked.degradation.look,
-        )
-        self.meter = Meter(
-            settings.hourly_usd,
-            measured.readings,
-            lambda: {each.name: each.provider for each in measured.targets},
-            asked.login.who,
-        )
 
     async def _ask_aloud(self, text: str) -> object:
         with for_task("voice"):
@@ -182,42 +138,15 @@ class Runtime:
         self.branches = Branches(self.vault, self.bus, self.current, lambda: self.chat.busy)
         self.trimming = Trimming(self.vault, self.bus, self.current)
         self.outbox = Outbox(self.vault, self.chat, self.bus)
-        self.traces = Traces(self.vault, self.bus, self.settings.traces, self._env)
         self.chat.asking.propagate = self.settings.traces.propagate
-        self.chat.asking.book, self.chat.asking.barred = self.meter.booked, self.costs.barred
+        self.chat.asking.book, self.chat.asking.barred = self.measuring_side.meter.booked, self.costs.barred
         minutes = self.settings.store.lock_after_minutes
         self.idle_lock = IdleLock(self.vault, self.bus, minutes, busy=lambda: self.chat.busy)
-        self.vault.before_lock += [self.titles.rest, self.chat.close, self.traces.forget]
-        self.vault.before_lock += [self.store_side.memory.forget, self.attachments.forget, self.metrics.rest]
-
-    def _build_alerts(self) -> None:
-        """Who is told when something goes wrong."""
-        path, settings = self._alerts_file, self.settings.alerts
-        self.alerts = Alerts(self.vault, self.bus, self._transport, settings, path, self._env)
-        measured, sources = self.metrics, self.alerts.sources
-        sources.readings = lambda: {**measured.readings(), HERE: own_reading(measured.own, time.time())}
-        sources.objectives, sources.budgets = self.objectives.states, self._budgets
-        sources.interval_s = self.settings.metrics.interval_s
-        self.healing = Healing(self.settings.healing, self.client.fleet, self.bus, self._told_by_providers)
-        sources.anomalies = self.healing.scores
-        self.vault.before_lock.append(self.alerts.rest)
-        self.login.others.append(self.alerts.accounts)
-
-    def _told_by_providers(self) -> list[tuple[str, Reading]]:
-        targets = [(each.name, each.provider) for each in self.metrics.targets]
-        return of_providers(targets, self.metrics.readings())
-
-    @property
-    def _alerts_file(self) -> Path:
-        return self.paths.config_file.with_name("alerts.toml")
+        self.vault.before_lock += [self.titles.rest, self.chat.close, self.measuring_side.rest]
+        self.vault.before_lock += [self.store_side.memory.forget, self.attachments.forget]
 
     def _secret_variables(self) -> list[str]:
-        return [*secret_variables(self.settings), *variables(self._alerts_file)]
-
-    def _budgets(self) -> dict[str, Spent]:
-        cap = self.client.cap
-        capped = {} if cap.limit_usd is None else {"paid answers today": Spent(cap.spent_usd, cap.limit_usd)}
-        return {**capped, **self.costs.budgets()}
+        return [*secret_variables(self.settings), *self.measuring_side.secret_variables]
 
     def _build_personas(self) -> None:
         """Who answers."""
@@ -276,8 +205,7 @@ class Runtime:
         talking = (self.chat, self.comparing, self.branches, self.trimming, self.titles, self.chat.cache, self.outbox)
         attaching = (self.attachments, self.sight, self.explaining)
         guiding = (self.setting_values, self.tour)
-        measuring = (self.objectives, self.traces, self.metrics, self.metric_targets, self.alerts, self.healing)
-        sides = (*self.server_side.owners, *self.store_side.owners)
+        sides = (*self.server_side.owners, *self.store_side.owners, *self.measuring_side.owners)
         return (
             *talking,
             *attaching,
@@ -289,8 +217,6 @@ class Runtime:
             self.control,
             *self.voice.owners,
             *guiding,
-            *measuring,
-            self.costs,
         )
 
     @property
@@ -302,12 +228,7 @@ class Runtime:
         """Opens the log and the store and tells what was wrong with the settings. Does not raise for any of them."""
         log = await asyncio.to_thread(Log, self.paths.log_file, self.settings.log.level, self.settings.log.max_bytes)
         self.log = log
-        self.bus.subscribe(self.metrics.own)
-        self.bus.subscribe(self.objectives)
-        self.bus.subscribe(self.meter)
-        self.bus.subscribe(self.costs)
-        self.bus.subscribe(self.healing)
-        self.bus.subscribe(self.traces)  # before the log, whose lines name the trace
+        self.measuring_side.listen()
         kept, asked = self.store_side, self.server_side
         for each in (log, asked.degradation, asked.spending, self.auditor, kept.analytics, kept.setting_changes):
             self.bus.subscribe(each)
@@ -336,9 +257,7 @@ class Runtime:
         self.titles.start()
         self.idle_lock.start()
         self.store_side.attend()
-        self.metrics.attend()
-        self.objectives.attend()
-        self.alerts.start()
+        self.measuring_side.attend()
         if self.settings.control.enabled:
             self.control.start()
         self.server_side.attend()
@@ -367,11 +286,7 @@ class Runtime:
                 last_first.callback(self.log.close)
             last_first.push_async_callback(self.store_side.close)
             last_first.push_async_callback(self.auditor.close)
-            last_first.push_async_callback(self.traces.close)
-            last_first.push_async_callback(self.metrics.close)
-            last_first.push_async_callback(self.objectives.close)
-            last_first.push_async_callback(self.alerts.close)
-            last_first.push_async_callback(self.costs.close)
+            last_first.push_async_callback(self.measuring_side.close)
             last_first.push_async_callback(self.server_side.close)
             last_first.push_async_callback(self.chat.close)
             last_first.push_async_callback(self.titles.rest)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from sophia_core.commands import CommandError, command
 
 if TYPE_CHECKING:
-    from sophia_core.metrics.seen import Seen
+    from sophia_core.metrics.view.seen import Seen
     from sophia_tui.panes.metrics import MetricsPane
 
 Sections = Literal[
@@ -59,7 +59,7 @@ class MetricsCommands:
     @command("metrics.plot", slash="plot", needs_app=True)
     async def plot(self, signal: str) -> None:
         """Plot a signal over time, such as gpu_power; next and previous go through those that somebody tells."""
-        from sophia_core.metrics.plots import PLOTTED, next_signal
+        from sophia_core.metrics.view.plots import PLOTTED, next_signal
 
         pane, wanted = self._pane(), signal.strip().casefold()
         if wanted in ("next", "previous"):
@@ -79,7 +79,7 @@ class MetricsCommands:
     @command("metrics.range", needs_app=True)
     async def range(self, stretch: Ranges) -> None:
         """Plot the last minutes, hours or days up to now."""
-        from sophia_core.metrics.plots import RANGES
+        from sophia_core.metrics.view.plots import RANGES
 
         pane = self._pane()
         long = pane.state.next_range() if stretch == "next" else RANGES[stretch]

@@ -27,8 +27,8 @@ from sophia_tui.transcript import calm_collector
 
 if TYPE_CHECKING:
     from sophia_core.first_look import FirstLook
-    from sophia_core.metrics.sections import Section
-    from sophia_core.metrics.seen import Source
+    from sophia_core.metrics.view.sections import Section
+    from sophia_core.metrics.view.seen import Source
     from sophia_core.runtime import Runtime
 
 MOST_SAID: Final = 400
@@ -130,7 +130,7 @@ def run(section: Section = "overview") -> int:
 
 
 async def _run(section: Section) -> int:
-    from sophia_core.metrics.looking import Looking
+    from sophia_core.metrics.view.looking import Looking
     from sophia_core.runtime import Runtime
     from sophia_core.settings import load_settings
     from sophia_tui.driver import LinkDriver

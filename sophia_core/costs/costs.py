@@ -20,7 +20,7 @@ from sophia_core.costs.periods import Period, begin, local, midnight, ms
 from sophia_core.costs.standing import Ledger
 from sophia_core.costs.tables import BudgetRow, By, CostRow, UsageRow, budget_row, cost_row, usage_row
 from sophia_core.events import BudgetReached, Bus, Event, Notice, StoreStateChanged, TitleAsked, TurnFinished
-from sophia_core.metrics.seen import CostLine
+from sophia_core.metrics.view.seen import CostLine
 from sophia_core.present import dollars
 from sophia_core.sanitize import one_line
 

@@ -16,7 +16,7 @@ from sophia_core.metrics.recent import KEEP_S, Key, Recent
 
 if TYPE_CHECKING:
     from local_store.samples import History, Series
-    from sophia_core.metrics.seen import Track
+    from sophia_core.metrics.view.seen import Track
     from sophia_core.vault import Vault
 
 LADDER: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21_600, 86_400)
@@ -64,7 +64,7 @@ class Remembered:
     ) -> tuple[Track, ...]:
         """One line for each target that told this signal, or only of `target`; with `part` (`gpu`, `model`) one for
         each of those. Empty where nothing was measured; a store that cannot be read costs what only it knows."""
-        from sophia_core.metrics.seen import Track
+        from sophia_core.metrics.view.seen import Track
 
         name = series_name(signal)
         points = max(2, min(points, 2000))

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from backend_client.types import Provider
     from local_store.samples import Retention
     from sophia_core.embedded import EmbeddedServer
-    from sophia_core.metrics.seen import Track
     from sophia_core.metrics.settings import MetricsSettings, MetricsTarget
+    from sophia_core.metrics.view.seen import Track
     from sophia_core.settings import Loaded
     from sophia_core.vault import Vault
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sophia_core.metrics.seen import Seen, Source, Track
+from sophia_core.metrics.view.seen import Seen, Source, Track
 from sophia_tui.panes.metrics import MetricsPane
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class OfTheApp:
 
     def _known(self) -> Source | None:
         if self._source is None and self._app.ready.is_set():
-            from sophia_core.metrics.looking import Looking
+            from sophia_core.metrics.view.looking import Looking
 
             self._source = Looking(self._app.runtime)
         return self._source

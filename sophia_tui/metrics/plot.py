@@ -21,8 +21,8 @@ from textual_plot import PlotWidget
 from textual_plot.axis_formatter import AxisFormatter, NumericAxisFormatter
 from textual_plot.plot_widget import FloatScalar
 
-from sophia_core.metrics.plots import Window, pieces, say, time_words, top_of
-from sophia_core.metrics.seen import Track
+from sophia_core.metrics.view.plots import Window, pieces, say, time_words, top_of
+from sophia_core.metrics.view.seen import Track
 
 LINES: Final = ("plot--one", "plot--two", "plot--three", "plot--four")
 MARGIN: Final = 9

@@ -16,9 +16,9 @@ from textual.getters import query_one
 from textual.message import Message
 from textual.widgets import Static
 
-from sophia_core.metrics.plots import MOST_TRACKS, Window, chosen, legend, sparks, title
-from sophia_core.metrics.seen import Source, Track
-from sophia_core.metrics.text import Line, Piece
+from sophia_core.metrics.view.plots import MOST_TRACKS, Window, chosen, legend, sparks, title
+from sophia_core.metrics.view.seen import Source, Track
+from sophia_core.metrics.view.text import Line, Piece
 from sophia_tui.metrics.sheet import Sheet
 from sophia_tui.metrics.state import PaneState
 

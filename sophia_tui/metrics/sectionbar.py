@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from sophia_core.metrics.sections import TITLES, Section
+from sophia_core.metrics.view.sections import TITLES, Section
 
 SHORT: Final[Mapping[Section, str]] = {**TITLES, "slow": "Slow", "own": "App", "objectives": "SLOs"}
 

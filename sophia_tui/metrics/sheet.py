@@ -16,7 +16,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from sophia_core.metrics.text import Line, Tone
+from sophia_core.metrics.view.text import Line, Tone
 
 TONES: Final[tuple[Tone, ...]] = ("good", "warning", "bad", "muted", "title", "accent")
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
-from sophia_core.metrics.plots import FIRST, RANGES, Window
-from sophia_core.metrics.sections import ORDER, TITLES, Section
-from sophia_core.metrics.table import Table
+from sophia_core.metrics.view.plots import FIRST, RANGES, Window
+from sophia_core.metrics.view.sections import ORDER, TITLES, Section
+from sophia_core.metrics.view.table import Table
 
 Zoom: TypeAlias = Literal["in", "out", "reset", "back", "forward"]
 SHOWN: Final[tuple[Section, ...]] = tuple(TITLES)

@@ -14,12 +14,12 @@ from textual.getters import query_one
 from textual.reactive import reactive
 from textual.widgets import ContentSwitcher, Static
 
-from sophia_core.metrics.cards import overview
-from sophia_core.metrics.sections import TITLES, summary, table_of
-from sophia_core.metrics.seen import Seen, Source
-from sophia_core.metrics.table import Table, column_at, laid_out
-from sophia_core.metrics.text import Line, Piece
-from sophia_core.metrics.view import header
+from sophia_core.metrics.view.cards import overview
+from sophia_core.metrics.view.page import header
+from sophia_core.metrics.view.sections import TITLES, summary, table_of
+from sophia_core.metrics.view.seen import Seen, Source
+from sophia_core.metrics.view.table import Table, column_at, laid_out
+from sophia_core.metrics.view.text import Line, Piece
 from sophia_tui.metrics.plot_area import PlotArea
 from sophia_tui.metrics.sectionbar import SectionBar
 from sophia_tui.metrics.sheet import Sheet

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from backend_client.auth import NoAuth
 from backend_client.types import Endpoint, Price, Provider, StaticEndpoint, UsageChunk
-from sophia_core.costs.prices import SHIPPED, Prices, parse
+from sophia_core.costs.price_file import parse
+from sophia_core.costs.prices import SHIPPED, Prices
 
 OPENAI = "https://api.openai.com/v1"
 SOURCE = StaticEndpoint(Endpoint("http://localhost/v1", "m", NoAuth()))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from backend_client.errors import Unreachable
-from sophia_core.metrics.looking import Looking
-from sophia_core.metrics.text import words
-from sophia_core.metrics.view import header, page
+from sophia_core.metrics.view.looking import Looking
+from sophia_core.metrics.view.page import header, page
+from sophia_core.metrics.view.text import words
 from sophia_core.runtime import open_runtime
 from sophia_core.settings import load_settings
 from tests.scripted import ScriptedTransport, chat

@@ -15,8 +15,8 @@ from textual.pilot import Pilot
 
 from sophia_core.commands import CommandError
 from sophia_core.first_look import first_look
-from sophia_core.metrics.seen import Seen, Track
-from sophia_core.metrics.text import words
+from sophia_core.metrics.view.seen import Seen, Track
+from sophia_core.metrics.view.text import words
 from sophia_tui.panes.metrics import SECTION_KEYS, MetricsPane
 from sophia_tui.top import TopApp
 from tests.metrics.worlds import NOW, World, world

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from sophia_core.metrics import plots
-from sophia_core.metrics.plots import PLOTTED, RANGES, Window, chosen, next_signal, pieces, spark, sparks, top_of
-from sophia_core.metrics.seen import Track
-from sophia_core.metrics.text import width, words
+from sophia_core.metrics.view import plots
+from sophia_core.metrics.view.plots import PLOTTED, RANGES, Window, chosen, next_signal, pieces, spark, sparks, top_of
+from sophia_core.metrics.view.seen import Track
+from sophia_core.metrics.view.text import width, words
 
 
 def track(*values: float | None, step: float = 1.0, resets: tuple[float, ...] = ()) -> Track:

@@ -15,7 +15,7 @@ from backend_client.seam import Call, Reply
 from backend_client.transport import HttpTransport
 from sophia_core.events import AlertRaised, Event
 from sophia_core.first_look import FirstLook
-from sophia_core.metrics.text import words
+from sophia_core.metrics.view.text import words
 from sophia_core.runtime import open_runtime
 from sophia_core.settings import load_settings
 from sophia_tui.app import SophiaApp

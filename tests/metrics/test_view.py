@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 
 from backend_client.scraping import types as signals
-from sophia_core.metrics import words as said
-from sophia_core.metrics.cards import card, overview
-from sophia_core.metrics.nodes import HERE, nodes_of
 from sophia_core.metrics.ports import Quantiles, Reading, Target
-from sophia_core.metrics.sections import MOST_ROWS, TITLES, Section, table_of
-from sophia_core.metrics.seen import OwnNumber, Seen
-from sophia_core.metrics.table import column_at, laid_out
-from sophia_core.metrics.text import bar, cut, width, words
-from sophia_core.metrics.view import body, header, page
+from sophia_core.metrics.view import words as said
+from sophia_core.metrics.view.cards import card, overview
+from sophia_core.metrics.view.nodes import HERE, nodes_of
+from sophia_core.metrics.view.page import body, header, page
+from sophia_core.metrics.view.sections import MOST_ROWS, TITLES, Section, table_of
+from sophia_core.metrics.view.seen import OwnNumber, Seen
+from sophia_core.metrics.view.table import column_at, laid_out
+from sophia_core.metrics.view.text import bar, cut, width, words
 from tests.metrics.worlds import NOW, fallen, quantiles, serving, world
 
 TABLES: tuple[Section, ...] = tuple(each for each in TITLES if each not in ("overview", "plot"))

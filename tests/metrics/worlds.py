@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from backend_client.scraping import types as signals
 from sophia_core.metrics.ports import Alert, Health, ObjectiveState, Quantiles, Reading, Target
-from sophia_core.metrics.seen import CostLine, OwnNumber, Seen, SlowTurn, Track, Way
+from sophia_core.metrics.view.seen import CostLine, OwnNumber, Seen, SlowTurn, Track, Way
 
 NOW = 1_800_000_000.0
 GB = 1e9

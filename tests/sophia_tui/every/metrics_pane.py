@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sophia_core.metrics.text import words
+from sophia_core.metrics.view.text import words
 from sophia_tui.panes.metrics import MetricsPane
 from tests.metrics.worlds import NOW, World, world
 from tests.sophia_tui.every.walk import Walk, scene

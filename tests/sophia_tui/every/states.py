@@ -19,8 +19,8 @@ from sophia_core.attach.pictures import plain_png
 from sophia_core.attach.reading import Ready
 from sophia_core.events import LevelMeasured, ListeningChanged, SpeakingChanged, VoiceDegraded
 from sophia_core.metrics.ports import Span
-from sophia_core.metrics.seen import Seen
 from sophia_core.metrics.tracing import Waterfall
+from sophia_core.metrics.view.seen import Seen
 from sophia_tui.screens.allow_program import AllowProgram
 from sophia_tui.screens.ask_secret import AskSecret
 from sophia_tui.screens.ask_text import AskText

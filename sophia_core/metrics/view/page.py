@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from sophia_core.metrics.cards import overview
-from sophia_core.metrics.sections import TITLES, Section, table_of, trouble_words
-from sophia_core.metrics.seen import Seen
-from sophia_core.metrics.table import Table, laid_out
-from sophia_core.metrics.text import Line, Piece, Tone, fitted, words
-from sophia_core.metrics.words import many
+from sophia_core.metrics.view.cards import overview
+from sophia_core.metrics.view.sections import TITLES, Section, table_of, trouble_words
+from sophia_core.metrics.view.seen import Seen
+from sophia_core.metrics.view.table import Table, laid_out
+from sophia_core.metrics.view.text import Line, Piece, Tone, fitted, words
+from sophia_core.metrics.view.words import many
 from sophia_core.sanitize import one_line
 
 LEVEL_TONES: Final[tuple[Tone, ...]] = ("good", "warning", "warning", "warning", "bad")

@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from backend_client.scraping import types as signals
-from sophia_core.metrics.cards import TONES, health_sign
 from sophia_core.metrics.ports import Alert, ObjectiveState, Reading
-from sophia_core.metrics.seen import OwnNumber, Seen, SlowTurn, Way
-from sophia_core.metrics.table import Cell, Column, Row, Table, number, ordered, words
-from sophia_core.metrics.text import Tone
-from sophia_core.metrics.words import NOTHING, count, exact_share, many, seconds, share, span
+from sophia_core.metrics.view.cards import TONES, health_sign
+from sophia_core.metrics.view.seen import OwnNumber, Seen, SlowTurn, Way
+from sophia_core.metrics.view.table import Cell, Column, Row, Table, number, ordered, words
+from sophia_core.metrics.view.text import Tone
+from sophia_core.metrics.view.words import NOTHING, count, exact_share, many, seconds, share, span
 from sophia_core.present import dollars
 from sophia_core.sanitize import one_line
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from backend_client.scraping import types as signals
-from sophia_core.metrics.nodes import Node, nodes_of
 from sophia_core.metrics.ports import Health, Quantiles
-from sophia_core.metrics.seen import Seen
-from sophia_core.metrics.text import Line, Piece, Tone, bar, fitted, side_by_side
-from sophia_core.metrics.words import NOTHING, count, degrees, known, many, seconds, share, sizes, span, watts
+from sophia_core.metrics.view.nodes import Node, nodes_of
+from sophia_core.metrics.view.seen import Seen
+from sophia_core.metrics.view.text import Line, Piece, Tone, bar, fitted, side_by_side
+from sophia_core.metrics.view.words import NOTHING, count, degrees, known, many, seconds, share, sizes, span, watts
 from sophia_core.sanitize import one_line
 
 NARROW: Final = 38

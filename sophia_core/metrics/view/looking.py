@@ -16,7 +16,7 @@ from local_store.errors import StoreError
 from sophia_core.alerts.guard import alert_of
 from sophia_core.commands import CommandError
 from sophia_core.metrics.own import DURATION, FIRST_TOKEN, NAMES, QUEUED
-from sophia_core.metrics.seen import CostLine, OwnNumber, Seen, SlowTurn, Track, Way
+from sophia_core.metrics.view.seen import CostLine, OwnNumber, Seen, SlowTurn, Track, Way
 from sophia_core.routes import route_of
 
 if TYPE_CHECKING:
@@ -60,14 +60,6 @@ class Measures(Protocol):
         ...
 
 
-class Books(Protocol):
-    """Who knows what it cost."""
-
-    def lines(self) -> Sequence[CostLine]:
-        """A line for each day, month or budget."""
-        ...
-
-
 class Looking:
     """The `Source` of a running app. What the app does not have is left out."""
 
@@ -76,12 +68,10 @@ class Looking:
         runtime: Runtime,
         *,
         measures: Measures | None = None,
-        books: Books | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._runtime, self._clock = runtime, clock
         self._measures: Measures = measures or runtime.metrics
-        self._books = books
         self._slow: tuple[SlowTurn, ...] = ()
         self._objectives: tuple[ObjectiveState, ...] = ()
         self._kept: dict[str, Alert] = {}
@@ -101,7 +91,7 @@ class Looking:
             own_numbers(measures.own),
             self._objectives,
             self._alerts(),
-            tuple(self._books.lines()) if self._books else (*spent(runtime), *runtime.costs.lines()),
+            (*spent(runtime), *runtime.costs.lines()),
             int(level),
             LEVELS[level],
             runtime.degradation.reason,

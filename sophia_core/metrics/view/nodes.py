@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from backend_client.scraping import types as signals
 from sophia_core.metrics.ports import Health, Quantiles, Reading, Target
-from sophia_core.metrics.seen import Seen
+from sophia_core.metrics.view.seen import Seen
 from sophia_core.sanitize import one_line
 
 HERE: Final = "this machine"

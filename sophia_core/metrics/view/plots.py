@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
 from backend_client.scraping import types as signals
-from sophia_core.metrics.seen import Track
-from sophia_core.metrics.text import Line, Piece, cut
-from sophia_core.metrics.words import NOTHING, count, degrees, seconds, share, size, watts
+from sophia_core.metrics.view.seen import Track
+from sophia_core.metrics.view.text import Line, Piece, cut
+from sophia_core.metrics.view.words import NOTHING, count, degrees, seconds, share, size, watts
 
 Range: TypeAlias = Literal["5m", "1h", "6h", "24h", "7d"]
 RANGES: Final[Mapping[Range, float]] = {"5m": 300.0, "1h": 3600.0, "6h": 21_600.0, "24h": 86_400.0, "7d": 604_800.0}

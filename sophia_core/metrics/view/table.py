@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sophia_core.metrics.text import Line, Piece, Tone, fitted
-from sophia_core.metrics.words import NOTHING
+from sophia_core.metrics.view.text import Line, Piece, Tone, fitted
+from sophia_core.metrics.view.words import NOTHING
 from sophia_core.present import cells
 
 GAP: Final = 2
