@@ -186,6 +186,7 @@ class Dialog(ModalScreen[Result]):
         if rows:
             top, right, bottom, left = styles.margin
             styles.margin = (top, right, max(bottom, rows), left)
+        boxes.first().refresh(layout=True)  # a rule that is taken away does not ask for it
         self.room_changed()
 
     def room_changed(self) -> None:

@@ -20,6 +20,11 @@ SHOWN = 100
 class Rows(OptionList, can_focus=False):
     """The list of a finder; clicking works, the keys stay with the field."""
 
+    def on_resize(self) -> None:
+        """Rows that were cut while the list was not there yet, or was narrower, are cut anew."""
+        if isinstance(self.screen, Finder):
+            self.screen.widened()
+
 
 class Finder(Dialog[Result]):
     """Subclasses say how much there is (`total`), what fits (`find`), how it looks (`row`), what choosing it does."""
@@ -55,6 +60,8 @@ class Finder(Dialog[Result]):
     AROUND: ClassVar[tuple[int, int]] = (10, 2)
     """Lines the dialog needs beside its rows, on an ordinary and on a short screen."""
     TALLEST = 30
+    _cut_to = 0
+    """Cells that the rows were cut to."""
 
     def compose_finder(self, placeholder: str) -> ComposeResult:
         """The field and the list."""
@@ -89,7 +96,7 @@ class Finder(Dialog[Result]):
         """Draws what fits the field now, with the cursor on this row."""
         rows = self.query_one(Rows)
         count = min(SHOWN, self.find(self.query_one("#query", Input).value))
-        width = rows.scrollable_content_region.width - 2
+        width = self._cut_to = rows.scrollable_content_region.width - 2
         rows.set_options(Option(self.row(index, width)) for index in range(count))
         rows.highlighted = min(cursor, count - 1) if count else None
         if not count:
@@ -140,6 +147,11 @@ class Finder(Dialog[Result]):
     def on_resize(self, event: events.Resize) -> None:
         """Cuts the rows to the width there is, and the list to the height."""
         self.refit()
+
+    def widened(self) -> None:
+        """Draws the rows again where the list is not as wide as they are."""
+        if self._cut_to and self._cut_to != self.query_one(Rows).scrollable_content_region.width - 2:
+            self._show_again()
 
     def room_changed(self) -> None:
         self.refit()

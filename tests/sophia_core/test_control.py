@@ -64,7 +64,7 @@ async def test_what_cannot_be_undone_is_confirmed(bench: OpenBench) -> None:
     await guest.say({"line": "chat.send hi"})
     await guest.hear()
     await guest.say({"line": "session.delete"})
-    assert await guest.hear() == {"error": "session.delete cannot be undone.", "hint": "Pass --yes."}
+    assert await guest.hear() == {"error": "session.delete cannot be undone: “hi”, 2 messages.", "hint": "Pass --yes."}
     await guest.say({"line": "session.delete", "yes": True})
     assert await guest.hear() == {"done": None}
 

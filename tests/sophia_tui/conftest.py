@@ -62,6 +62,7 @@ def open_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., o
         notifications: bool = False,
         **env: str,
     ) -> AsyncIterator[Opened]:
+        monkeypatch.setenv("SOPHIA_HOME", str(home))  # what is read again is read there, and not in somebody's home
         loaded = load_settings({**ENV, "SOPHIA_HOME": str(home), **env})
         app = SophiaApp(FirstLook.of(loaded), lambda: loaded, transport=ScriptedTransport(*script))
         try:

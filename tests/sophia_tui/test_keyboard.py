@@ -35,7 +35,7 @@ STARTS = re.compile(r"""\b(?:start|run|dispatch|organise)\(f?["']([a-z_]+\.[a-z_
 
 MOVES = {
     *("accept_completion", "bell", "close_completion", "new_line"),
-    *("choose", "dismiss", "filter", "list", "move", "open", "page", "select"),
+    *("choose", "dismiss", "edge", "enter", "filter", "list", "move", "open", "page", "select"),
     *("app.focus_next", "app.focus_previous", "scroll", "leave"),
     *("archive", "archived", "delete", "new", "pin", "rename", "undo"),
 }
@@ -43,7 +43,7 @@ MOVES = {
 
 
 def _command_of(action: str) -> str:
-    found = re.search(r"""(?:dispatch|organise)\(["']([^"']+)""", action)
+    found = re.search(r"""(?:dispatch|organise|wish)\(["']([^"']+)""", action)
     return found[1] if found else ""
 
 

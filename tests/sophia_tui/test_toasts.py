@@ -15,6 +15,7 @@ from sophia_tui.screens.ask_text import AskText
 from sophia_tui.screens.ask_value import AskValue
 from sophia_tui.screens.confirm import Confirm
 from sophia_tui.screens.dialog import Dialog
+from sophia_tui.screens.finder import Rows
 from sophia_tui.screens.palette_screen import PaletteScreen
 from sophia_tui.screens.recovery_key import RecoveryKey
 from sophia_tui.toasts import PRESSED, READ, TEXT, Taken, lies_over, place, taken_in
@@ -78,6 +79,10 @@ async def test_a_click_on_the_model_offers_others(open_app: OpenApp) -> None:
         while not isinstance(app.screen, AskValue):
             await pilot.pause()
         assert app.screen.question.startswith("model.use")
+        rows = app.screen.query_one(Rows)
+        async with asyncio.timeout(20):
+            while not any("scripted" in str(each.prompt) for each in rows.options):
+                await pilot.pause()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +163,7 @@ def hidden(app: SophiaApp) -> bool:
     return any(lies_over(each.y, each.height, taken_in(app.screen, each.x)) for each in over)
 
 
-@pytest.mark.parametrize("name", ["view.help", "view.palette", "settings.edit"])
+@pytest.mark.parametrize("name", ["view.help", "view.palette", "settings.open"])
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 async def test_a_dialog_that_fills_the_screen_makes_room_for_words_while_they_last(
     open_app: OpenApp, size: tuple[int, int], name: str
@@ -169,11 +174,15 @@ async def test_a_dialog_that_fills_the_screen_makes_room_for_words_while_they_la
             while not isinstance(app.screen, Dialog) or not app.screen.query("#box"):
                 await pilot.pause()
         dialog = app.screen
-        await pilot.pause()
+        for _ in range(3):
+            await pilot.pause()
         before = dialog.query_one("#box").region
         await told(app, pilot, "What was done, and what may be done about it next, in a word or two. " * 2)
         assert not hidden(app) and isinstance(dialog, Dialog)
         app.dispatcher.forget()
         async with asyncio.timeout(20):
-            while dialog.query(Toast) or dialog.room or dialog.query_one("#box").region != before:
+            while dialog.query(Toast) or dialog.room:
                 await pilot.pause()
+        for _ in range(3):
+            await pilot.pause()
+        assert dialog.query_one("#box").region == before

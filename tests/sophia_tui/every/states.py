@@ -142,7 +142,7 @@ async def streaming(walk: Walk) -> None:
 @state(None, refusal(400, "the model does not know this parameter"))
 async def an_error(walk: Walk) -> None:
     await walk.ask("What is wrong?")
-    await read_again(walk)
+    await walk.until(lambda: "Check the provider" in walk.app.chat.transcript.entries[-1].footer, "the next step")
 
 
 @state(None, *[Unreachable("nobody answers")] * 3)
