@@ -29,6 +29,7 @@ from sophia_core.events import (
     TurnFinished,
 )
 from sophia_core.sanitize import one_line
+from sophia_core.waking import woken_within
 
 if TYPE_CHECKING:
     import random
@@ -150,19 +151,7 @@ class Outbox:
             except StoreError:  # the store says what is wrong with it by itself
                 wait = FIRST_PAUSE_S
             if not self._closing:
-                await self._rest(wait)
-
-    async def _rest(self, seconds: float | None) -> None:
-        """Waits so long (None: for ever), or until something changes."""
-        waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._woken.wait())]
-        if seconds is not None:
-            waits.append(asyncio.ensure_future(self._sleep(seconds)))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+                await woken_within(self._woken, wait, self._sleep)
 
     async def deliver_due(self) -> float | None:
         """Delivers every letter whose time has come; returns the seconds until the next, None when none waits.

@@ -15,6 +15,7 @@ from local_store.errors import NotFound, StoreError, WrongState
 from sophia_core.alerts.box import Box, MemoryBox
 from sophia_core.alerts.telling import Receiver, Refused, unpacked
 from sophia_core.events import Bus, DeliveryFailed, Event, StoreStateChanged
+from sophia_core.waking import woken_within
 
 if TYPE_CHECKING:
     import random
@@ -110,19 +111,7 @@ class Office:
                 wait = await self._round()
             except StoreError:  # the store says what is wrong with it by itself
                 wait = FIRST_PAUSE_S
-            await self._rest(wait)
-
-    async def _rest(self, seconds: float) -> None:
-        waits: list[asyncio.Future[object]] = [
-            asyncio.ensure_future(self._woken.wait()),
-            asyncio.ensure_future(self._sleep(seconds)),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            await woken_within(self._woken, wait, self._sleep)
 
     async def _round(self) -> float:
         """Begin to serve every receiver for whom something is due; return the seconds until the next look."""
