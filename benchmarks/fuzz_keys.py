@@ -52,6 +52,16 @@ STUCK_S: Final = 240.0
 ESCAPES: Final = 12
 NOT_TYPED: Final = frozenset({"app.quit", "keys.rotate", "backup.restore", "store.repair", "memory.index"})
 """They end the visit, or take long; keys and the palette reach them all the same."""
+MEASURED: Final = "".join(
+    f'[[metrics.targets]]\nname = "{kind}"\nurl = "http://{kind}.scripted/metrics"\nkind = "{kind}"\n'
+    for kind in ("vllm", "dcgm")
+)
+LIKED: Final = (
+    "/trace", "/trace last", "/trace.list slowest", "/metrics.view slow", "/metrics.view plot", "/metrics.view next",
+    "/plot next", "/metrics.range next", "/metrics.zoom in", "/metrics.table next", "/alerts", "/cost model",
+    "/alerts.test screen", "/slo", "/healing", "/cost.budgets", "/metrics.find", "/ping", "ping",
+)  # fmt: skip
+"""What is measured has many faces, and most need somebody who knows what to ask for."""
 
 
 @dataclass(slots=True)
@@ -124,7 +134,7 @@ class Visit:
         parser = XTermParser()
         names = [spec.name for spec in app.specs if spec.name not in NOT_TYPED]
         names += [spec.slash for spec in app.specs if spec.slash and spec.name not in NOT_TYPED]
-        self.person.lines = names
+        self.person.lines, self.person.likes = names, LIKED
         app.runtime.registry.after.append(lambda chosen, values, error: self.found.ran.update([chosen.name]))
         while self.found.events < count and self._stands(app):
             for _ in range(self.person.draw.choice(AT_ONCE)):
@@ -219,6 +229,9 @@ class Visit:
         heard = self._heard = []
         stop = app.runtime.bus.subscribe(heard.append)
         while app.chat.prompt.text != question:
+            if len(app.screen_stack) > 1:  # asked for before, and there only now
+                self._key(app, "escape")
+                await quiet(app)
             app.chat.prompt.load_text("")
             if app.chat.prompt.mode.lower() == "normal":
                 self._key(app, "i", "i")
@@ -274,6 +287,7 @@ def apart(home: Path) -> Iterator[None]:
     work, before = home / "work", Path.cwd()
     work.mkdir(parents=True, exist_ok=True)
     (work / "note.txt").write_text("a note\n")
+    (home / "config.toml").write_text(MEASURED)
     env = {"HOME": str(home), "SOPHIA_NO_KEYRING": "1", "TERM": "xterm-256color", "PATH": "", "EDITOR": ""}
     with ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ, env))

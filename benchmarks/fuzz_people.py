@@ -96,6 +96,8 @@ class Person:
     def __init__(self, seed: int, lines: Sequence[str]) -> None:
         """`lines` are commands worth typing, without what they need."""
         self.draw, self.lines = random.Random(seed), lines
+        self.likes: Sequence[str] = ()
+        """Whole lines that are typed now and then as they are."""
         self.keys: Sequence[str] = ()
         """The keys that run commands now; several one after the other stand in one."""
         self.size = (120, 40)
@@ -136,7 +138,8 @@ class Person:
 
     def _line(self) -> Sequence[Deed]:
         more = [self.draw.choice(WORDS)[:20].replace("\n", " ") for _ in range(self.draw.choice((0, 0, 1, 1, 2)))]
-        line = " ".join([f"/{self.draw.choice(self.lines)}", *more])
+        liked = self.likes and self.draw.random() < 0.25
+        line = self.draw.choice(self.likes) if liked else " ".join([f"/{self.draw.choice(self.lines)}", *more])
         clear = [PLAIN["escape"], PLAIN["f2"], PLAIN["ctrl+end"], "\x15", "\x15"]
         return [*clear, *line, *(["\r"] if self.draw.random() < 0.8 else ["\t", "\r"])]
 

@@ -5,7 +5,8 @@
 `--all`: not only tracing but everything that is measured of a turn: its own counts, objectives, samples, the trace.
 
 Only the wire is played from memory. `loop` is CPU of the event loop's own thread, which is what a screen would feel;
-`all` is that of the whole process, with the write of the trace. Both kinds of turn take turns, so that a busy machine
+`all` is that of the whole process, with the writing: of turns in a row, whose traces and counts are written together as
+in the app, once a round. Both kinds of turn take turns, so that a busy machine
 disturbs them alike.
 """
 

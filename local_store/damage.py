@@ -28,7 +28,7 @@ LOST_MESSAGE = "This message cannot be read: its page is damaged."
 LOST_SESSION = "(its title cannot be read: its page is damaged)"
 BARE = """
     JOIN (SELECT NULL AS prompt_tokens, NULL AS completion_tokens, NULL AS reasoning_tokens, NULL AS cached_tokens,
-        NULL AS cost_usd) u
+        NULL AS cost_usd, '' AS cost_known) u
     JOIN (SELECT NULL AS state) q JOIN (SELECT NULL AS provider) begun
 """
 """A message alone, for when what stands beside it is what cannot be read."""

@@ -21,6 +21,7 @@ MESSAGE = """
     m.id, m.session_id, m.parent_id, m.role, m.text, m.reasoning, m.status, m.provider, m.model, m.request_id,
     m.finish_reason, m.error, m.created_at, m.finished_at,
     u.prompt_tokens, u.completion_tokens, u.reasoning_tokens, u.cached_tokens, u.cost_usd,
+    u.cost_known,
     q.state, m.continues, m.cached_at, begun.provider, m.persona,
     m.has_parts
 """
@@ -29,7 +30,7 @@ BESIDE_MESSAGE = """
     LEFT JOIN message begun ON begun.id = m.continues
 """
 MESSAGES = f"SELECT {MESSAGE} FROM message m {BESIDE_MESSAGE}"
-USAGE = slice(14, 19)
+USAGE = slice(14, 20)
 PART = "p.message_id, p.kind, p.name, p.call_id, p.text, p.status, b.id, b.size, b.media_type"
 PARTS = f"SELECT {PART} FROM part p LEFT JOIN blob b ON b.id = p.blob_id"
 LETTERS = """

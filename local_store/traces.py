@@ -26,6 +26,7 @@ DAY_MS: Final = 86_400_000
 LONGEST: Final = 1 << 18
 """Characters of the steps of one turn."""
 COLUMNS: Final = "answer_id, session_id, trace_id, name, status, started_at, duration_s, first_token_s"
+PLACES: Final = ", ".join("?" * 9)
 SCRIPTS: Final[tuple[Script, ...]] = (
     (
         "CREATE TABLE trace (seq INTEGER PRIMARY KEY AUTOINCREMENT, answer_id TEXT NOT NULL UNIQUE,"
@@ -70,20 +71,17 @@ class Traces:
         """Whether there is a file at all."""
         return self._side.path.exists()
 
-    async def add(self, trace: KeptTrace, *, turns: int = 1000, days: int = 30) -> None:
-        """Keep one more, in place of an earlier one of that answer, and drop what is too old or too many.
+    async def add(self, *traces: KeptTrace, turns: int = 1000, days: int = 30) -> None:
+        """Keep more, each in place of an earlier one of that answer, and drop what is too old or too many.
 
         Raises StoreError.
         """
-        if len(trace.spans) > LONGEST:
+        if any(len(each.spans) > LONGEST for each in traces):
             raise BadValue("a trace has too many steps to be kept")
-        texts = (trace.answer_id, trace.session_id, trace.trace_id, trace.name, trace.status)
-        values = [*map(storable, texts), trace.started_at, trace.duration_s, trace.first_token_s, storable(trace.spans)]
-        oldest = self._clock() - days * DAY_MS
+        rows, oldest = [_row(each) for each in traces], self._clock() - days * DAY_MS
 
         def operation(connection: Connection) -> None:
-            places = ", ".join("?" * len(values))
-            connection.execute(f"INSERT OR REPLACE INTO trace ({COLUMNS}, spans) VALUES ({places})", values)
+            connection.executemany(f"INSERT OR REPLACE INTO trace ({COLUMNS}, spans) VALUES ({PLACES})", rows)
             connection.execute("DELETE FROM trace WHERE seq <= (SELECT max(seq) FROM trace) - ?", [turns])
             connection.execute("DELETE FROM trace WHERE started_at < ?", [oldest])
 
@@ -135,6 +133,11 @@ class Traces:
             return []
         await self.forget_gone()
         return await self._side.read(operation)
+
+
+def _row(trace: KeptTrace) -> list[Any]:
+    texts = (trace.answer_id, trace.session_id, trace.trace_id, trace.name, trace.status)
+    return [*map(storable, texts), trace.started_at, trace.duration_s, trace.first_token_s, storable(trace.spans)]
 
 
 def _kept(row: tuple[Any, ...]) -> KeptTrace:

@@ -164,6 +164,8 @@ class Usage:
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
     cost_usd: float | None = None
+    cost_known: str = ""
+    """Of an answer that was read: how its cost is known, as its booking says."""
 
 
 @dataclass(frozen=True, slots=True)

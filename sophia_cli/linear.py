@@ -43,6 +43,7 @@ from sophia_core.events import (
     TurnStarted,
     VoiceDegraded,
 )
+from sophia_core.present import Spoken
 from sophia_core.sanitize import one_line
 from sophia_core.settings import load_settings
 
@@ -146,7 +147,8 @@ def _ending(event: TurnFinished) -> str:
     """How an answer ended; what went wrong is told beside it already."""
     who = " ".join(filter(None, (event.provider, event.model)))
     tokens = f", {event.completion_tokens} tokens" if event.completion_tokens is not None else ""
-    cost = f", {event.cost_usd:.4f} dollars" if event.cost_usd else ""
+    about = "about " if event.cost_known not in ("", "reported") else ""
+    cost = f", {about}{event.cost_usd:.4f} dollars" if event.cost_usd else ""
     word = {"complete": "End of the answer", "cancelled": "Stopped"}.get(event.status, f"The answer is {event.status}")
     return f"{word}{f', from {who}' if who else ''}{tokens}{cost}."
 
@@ -220,7 +222,7 @@ class Lines:
                 raise
             result = await self._with_answers(lacking)
         if result is not NOTHING and not isinstance(result, TurnFinished):
-            show(result, self._console)
+            show(result.in_words() if isinstance(result, Spoken) else result, self._console)
 
     async def _with_answers(self, lacking: MissingValues) -> object:
         """What the command returns once everything it needs was asked for; NOTHING where the person gave up."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sophia_cli.console import Console
-from sophia_core.present import REPEATED, aligned, has_words, when
+from sophia_core.present import MOMENTS, REPEATED, aligned, decimal, has_words, when
 from sophia_core.sanitize import one_line
 
 CELL_CHARS, LAST_CELL_CHARS = 60, 200
@@ -70,17 +70,19 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]], console: Co
 
 
 def cell(name: str, value: object, limit: int = 100_000) -> str:
-    """One value as one safe line. Fields that end in `_at` are times, in milliseconds since the epoch."""
+    """One value as one safe line. Fields that end in `_at` or `until` are times, in milliseconds since the epoch."""
     match value:
         case None | "" | ():
             return NOTHING
         case bool():
             return "yes" if value else "no"
-        case int() if name.endswith("_at"):
+        case int() if name.endswith(MOMENTS):
             return when(value)
         case list() | tuple():
             return one_line(", ".join(map(str, value)), limit)
-        case str() | int() | float() | Path():
+        case float():
+            return decimal(value)
+        case str() | int() | Path():
             return one_line(str(value), limit)
         case _:
             return one_line(as_json(value), limit)

@@ -164,10 +164,10 @@ class Connecting:
     def _said(self, each: ProviderSettings) -> str:
         if self._alone:
             self._bus.publish(Notice("warning", "base_url stands alone: it goes before all providers.", "Unset it."))
-            return f"{each.name} is written down; it is not asked while base_url is set."
+            return f"The server {each.name} is written down; it is not asked while base_url is set."
         if self._adopt(each):
-            return f"{each.name} answers from now on."
-        return f"{each.name} is written down; it answers from the next start on."
+            return f"The server {each.name} answers from now on."
+        return f"The server {each.name} is written down; it answers from the next start on."
 
 
 def name_for(address: str, taken: list[str], kind: str | None = None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Final, Literal
 
 from backend_client import happenings
 from sophia_core.metrics import happenings as measured
@@ -457,23 +457,33 @@ Event = (
     | VoiceDegraded
 )
 Listener = Callable[[Event], None]
+FREQUENT: Final[frozenset[type]] = frozenset({TextDelta, ReasoningDelta, AnswerGrew, LevelMeasured})
+"""What comes with every token and every sound: most listeners can do without."""
 
 
 class Bus:
     """Calls every listener in order, on the one event loop; listeners return at once."""
 
     def __init__(self) -> None:
-        self._listeners: tuple[Listener, ...] = ()
+        self._listeners: tuple[tuple[Listener, frozenset[type]], ...] = ()
+        self._of: dict[type, tuple[Listener, ...]] = {}
+        """Who hears each kind of event, as far as one came."""
 
     def publish(self, event: Event) -> None:
-        for listener in self._listeners:
+        kind = type(event)
+        listeners = self._of.get(kind)
+        if listeners is None:
+            listeners = self._of[kind] = tuple(each for each, without in self._listeners if kind not in without)
+        for listener in listeners:
             listener(event)
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Adds a listener; the value returned takes it away again."""
-        self._listeners = (*self._listeners, listener)
+    def subscribe(self, listener: Listener, *, without: frozenset[type] = frozenset()) -> Callable[[], None]:
+        """Adds a listener, which is not called for events `without`; the value returned takes it away again."""
+        self._listeners = (*self._listeners, (listener, without))
+        self._of = {}
 
         def unsubscribe() -> None:
-            self._listeners = tuple(each for each in self._listeners if each is not listener)
+            self._listeners = tuple(each for each in self._listeners if each[0] is not listener)
+            self._of = {}
 
         return unsubscribe

@@ -15,6 +15,7 @@ from sophia_core.alerts.rule import Spent
 from sophia_core.alerts.secrets import variables
 from sophia_core.costs.costs import Costs
 from sophia_core.costs.metering import Meter
+from sophia_core.events import FREQUENT
 from sophia_core.healing.healing import Healing, of_providers
 from sophia_core.metrics.metrics import Metrics
 from sophia_core.metrics.naming import Naming
@@ -25,6 +26,7 @@ from sophia_core.objectives.objectives import Objectives
 if TYPE_CHECKING:
     from backend_client.transport import Transport
     from sophia_core.events import Bus
+    from sophia_core.metrics.otlp_metrics import MetricsExport
     from sophia_core.metrics.ports import Reading
     from sophia_core.server_side import ServerSide
     from sophia_core.settings import Loaded
@@ -51,12 +53,30 @@ class MeasuringSide:
         self.metrics = Metrics(loaded, vault, bus, transport, asked.providers, env, embedded=asked.embedded)
         self.targets = Naming(self.metrics, asked.connecting, loaded.paths.config_file, bus)
         self.traces = Traces(vault, bus, settings.traces, env)
+        self._told = self._teller(env)
         self.objectives = Objectives(settings.slo, bus, OwnBooks(self.metrics.own, vault))
         self._build_costs()
         self.healing = Healing(settings.healing, asked.client.fleet, bus, self._told_by_providers)
         self.alerts = Alerts(vault, bus, transport, settings.alerts, self._alerts_file, env)
         self._feed_alerts()
         asked.login.others.append(self.alerts.accounts)
+
+    def _teller(self, env: Mapping[str, str]) -> MetricsExport | None:
+        """Who tells a collector of the numbers, where one is named."""
+        settings, metrics = self._loaded.settings, self.metrics
+        if not (endpoint := settings.metrics.otlp_endpoint):
+            return None
+        from sophia_core.metrics.otlp_metrics import MetricsExport
+
+        return MetricsExport(
+            endpoint,
+            env.get(settings.metrics.otlp_headers_env or "", ""),
+            self._bus,
+            metrics.own,
+            lambda: (metrics.targets, metrics.readings()),
+            every_s=settings.metrics.otlp_interval_s,
+            old_names=settings.traces.names == "old",
+        )
 
     def _build_costs(self) -> None:
         """What answers cost, and who stops when too much is spent."""
@@ -112,11 +132,15 @@ class MeasuringSide:
     def listen(self) -> None:
         """Count from now on. Before the log subscribes: its lines name the trace they belong to."""
         for each in (self.metrics.own, self.objectives, self.meter, self.costs, self.healing, self.traces):
-            self._bus.subscribe(each)
+            self._bus.subscribe(each, without=FREQUENT)
+        if self._told is not None:
+            self._told.listen()
 
     def attend(self) -> None:
         """A person is here: ask for numbers, keep them, and tell what is wrong."""
         self.metrics.attend()
+        if self._told is not None:
+            self._told.attend()
         self.objectives.attend()
         self.alerts.start()
 
@@ -130,6 +154,8 @@ class MeasuringSide:
         async with AsyncExitStack() as last_first:
             last_first.push_async_callback(self.traces.close)
             last_first.push_async_callback(self.metrics.close)
+            if self._told is not None:
+                last_first.push_async_callback(self._told.close)
             last_first.push_async_callback(self.objectives.close)
             last_first.push_async_callback(self.alerts.close)
             last_first.push_async_callback(self.costs.close)

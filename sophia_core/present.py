@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol, runtime_checkable
 
 from local_store.types import Message
 from sophia_core.sanitize import one_line
 
 REPEATED = frozenset({"tier", "score", "calls", "failures", "slow", "retry_in_s"})
 """Figures for programs; another field says them in words."""
+MOMENTS = ("_at", "until")
+"""How the names of fields end that are times."""
 LONGEST_TEXT = 200
 """Characters of a message that are shown in its line."""
 LEFT_OUT = REPEATED | {"letter", "session", "matches", "active_leaf", "text", "reasoning", "pinned", "archived"}
@@ -21,6 +25,15 @@ class Verbatim(str):
     """A result that is a text by itself, to be read and copied letter for letter; any other is a word about one."""
 
     __slots__ = ()
+
+
+@runtime_checkable
+class Spoken(Protocol):
+    """A result that is a drawing, and can be told to who does not see one."""
+
+    def in_words(self) -> str:
+        """What it shows, in lines to be read aloud."""
+        ...
 
 
 def has_words(record: object) -> bool:
@@ -55,9 +68,19 @@ def word(name: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple | list):
         return ", ".join(map(str, value))
-    if name.endswith("_at") and isinstance(value, int):
+    if name.endswith(MOMENTS) and isinstance(value, int):
         return when(value)
+    if isinstance(value, float):
+        return decimal(value)
     return " ".join(str(value).split())
+
+
+def decimal(value: float) -> str:
+    """A number in as many digits as anybody reads; programs are given all of them."""
+    if not math.isfinite(value):
+        return str(value)
+    text = f"{value:.4g}" if 0.001 <= abs(value) < 1000 else f"{value:.6f}" if abs(value) < 1 else f"{value:.1f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -110,5 +133,6 @@ def dollars(amount: float) -> str:
 def sentence(words: str) -> str:
     """What an error says, as a sentence of its own."""
     said = words.strip()
-    named = "." in said.partition(" ")[0].rstrip(".,:;")  # a command or a file, which is written as it is
+    first = said.partition(" ")[0].rstrip(".,:;")
+    named = "." in first or "_" in first  # a command, a file or a setting, which is written as it is
     return (said[:1] if named else said[:1].upper()) + said[1:] + ("" if not said or said[-1] in ".!?:…" else ".")

@@ -205,7 +205,8 @@ def secret_variables(settings: Settings) -> list[str]:
     voice = settings.voice
     named = (*(each.api_key_env for each in settings.providers), voice.elevenlabs_key_env, voice.server_key_env)
     measured = (each.api_key_env for each in settings.metrics.targets)
-    return [each for each in (*named, *measured, settings.traces.otlp_headers_env) if each]
+    told = (settings.traces.otlp_headers_env, settings.metrics.otlp_headers_env)
+    return [each for each in (*named, *measured, *told) if each]
 
 
 def missing_keys(settings: Settings, env: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ from sophia_core.chat.trimming import Trimming
 from sophia_core.commands import Registry
 from sophia_core.control import Control
 from sophia_core.costs.task import for_task
-from sophia_core.events import Bus, Notice
+from sophia_core.events import FREQUENT, Bus, Notice
 from sophia_core.idle_lock import IdleLock
 from sophia_core.logs import Log, correlation, new_request_id
 from sophia_core.macros.library import Library
@@ -231,9 +231,9 @@ class Runtime:
         self.measuring_side.listen()
         kept, asked = self.store_side, self.server_side
         for each in (log, asked.degradation, asked.spending, self.auditor, kept.analytics, kept.setting_changes):
-            self.bus.subscribe(each)
-        self.bus.subscribe(self.tour)
-        self.bus.subscribe(self.titles)
+            self.bus.subscribe(each, without=FREQUENT)
+        self.bus.subscribe(self.tour, without=FREQUENT)
+        self.bus.subscribe(self.titles, without=FREQUENT)
         if log.problem:
             self.bus.publish(Notice("warning", log.problem, "SOPHIA goes on without a log."))
         for problem in self._loaded.problems:

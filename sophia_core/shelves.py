@@ -7,6 +7,8 @@ is its text: change a letter, and it asks again. Macros and personas lie so.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -150,13 +152,20 @@ class Source:
 def content_of(path: Path, kind: str) -> bytes | Problem:
     """The content of a file, as far as one of these can be long, or what is wrong with it."""
     try:
-        with path.open("rb") as file:
+        # A pipe of that name would be waited for as long as nobody writes into it, and a device may have no end.
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return Problem(str(path), "is no file.", f"Put a {kind} there, or take it away.")
             content = file.read(LONGEST_FILE + 1)
     except OSError as error:
         return Problem(str(path), f"cannot be read: {error.strerror}.", "Check its permissions.")
     if len(content) > LONGEST_FILE:
         return Problem(str(path), f"is larger than {LONGEST_FILE // 1024} KiB.", f"Is it really a {kind}?")
     return content
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def source_of(content: bytes, where: str, *, foreign: bool) -> Source | Problem:

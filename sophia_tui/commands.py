@@ -28,17 +28,17 @@ class ScreenCommands:
         """Show the chat."""
         self._app.show_pane("chat")
 
-    @command("view.voice", keys=("f3",), needs_app=True)
+    @command("view.voice", keys=("f3",), slash="voice", needs_app=True)
     async def voice(self) -> None:
         """Show personas and voice."""
         self._app.show_pane("voice")
 
-    @command("view.swarm", keys=("f4",), needs_app=True)
+    @command("view.swarm", keys=("f4",), slash="swarm", needs_app=True)
     async def swarm(self) -> None:
         """Show the swarm of agents."""
         self._app.show_pane("swarm")
 
-    @command("view.metrics", keys=("f5",), needs_app=True)
+    @command("view.metrics", keys=("f5",), slash="metrics", needs_app=True)
     async def metrics(self) -> None:
         """Show metrics."""
         self._app.show_pane("metrics")

@@ -88,7 +88,7 @@ class Column:
         if ended.completion_tokens is not None:
             parts.append(f"{ended.prompt_tokens}+{ended.completion_tokens} tokens")
         parts.append(f"{ended.duration_s:.1f} s")
-        parts += [cost_of(ended.cost_usd)] if ended.cost_usd else []
+        parts += [cost_of(ended.cost_usd, ended.cost_known)] if ended.cost_usd else []
         parts += ["from the cache"] if ended.cached_at is not None else []
         parts += [] if ended.saved else ["not saved yet"]
         return " · ".join(parts)

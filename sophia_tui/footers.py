@@ -27,6 +27,8 @@ OFFERS = {
     "dead": "/outbox tries it again or drops it",
 }
 """What can be done about an answer that ended so; how it ended stands above it."""
+REPORTED = "reported"
+"""How the cost is known that the server itself told."""
 BROKEN = ("interrupted", "partial")
 TROUBLED = ("failed", "partial", "queued", "dead")
 
@@ -58,7 +60,7 @@ def footer_of(message: Message) -> str:
     parts = _who(message.begun_by, message.provider, message.model) + _cached(message.cached_at)
     if usage:
         parts.append(f"{usage.prompt_tokens}+{usage.completion_tokens} tokens")
-        parts += [cost_of(usage.cost_usd)] if usage.cost_usd else []
+        parts += [cost_of(usage.cost_usd, usage.cost_known)] if usage.cost_usd else []
     ending = Ending(standing_of(message), message.finish_reason, message.error, "", message.provider)
     return " · ".join([*parts, *_ended(ending, _can_go_on(ending.status, message.text, message.begun_by))])
 
@@ -80,7 +82,7 @@ def footer_of_turn(turn: TurnFinished, status: str) -> str:
             parts.append(f"{turn.completion_tokens / writing:.0f} tok/s")
     if turn.first_token_s is not None:
         parts.append(f"first token {turn.first_token_s:.2f} s")
-    parts += [cost_of(turn.cost_usd)] if turn.cost_usd else []
+    parts += [cost_of(turn.cost_usd, turn.cost_known)] if turn.cost_usd else []
     parts += [] if turn.saved else ["not saved yet"]
     ending = Ending(status, turn.finish_reason, turn.error, turn.hint or "", turn.provider)
     return " · ".join([*parts, *_ended(ending, _can_go_on(status, turn.text, turn.begun_by))])
@@ -138,9 +140,9 @@ def _cached(at_ms: int | None) -> list[str]:
     return ["cached just now" if age == "now" else f"cached {age} ago" if age[-1] in "mhd" else f"cached on {age}"]
 
 
-def cost_of(usd: float | None) -> str:
-    """A price as a person reads it."""
-    return dollars(usd or 0.0)
+def cost_of(usd: float | None, known: str = "") -> str:
+    """A price as a person reads it, with a sign where it was reckoned here and not told by the server."""
+    return ("≈ " if known not in ("", REPORTED) else "") + dollars(usd or 0.0)
 
 
 def entry_of(message: Message, branch: tuple[int, int] | None, text: str, reasoning: str) -> Entry:

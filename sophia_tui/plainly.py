@@ -30,6 +30,7 @@ SIGNS: Final = str.maketrans(
         "«": "<",
         "×": "x",
         "≡": "=",
+        "≈": "~",
     }
 )
 """What is drawn for each; all of them take one cell."""

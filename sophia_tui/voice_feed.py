@@ -69,10 +69,14 @@ def after(values: VoiceValues, event: Event) -> VoiceValues:
         case ListeningChanged():
             return _listening(values, event)
         case SpeechHeard():
-            return replace(values, heard=one_line(event.text, 2000), partial="", trouble="")
+            why = values.ear_why if event.ear == values.ear else ""
+            heard, ear = one_line(event.text, 2000), one_line(event.ear, 40) or values.ear
+            return replace(values, heard=heard, partial="", trouble="", ear=ear, ear_why=why)
         case SpeakingChanged():
             mouth = one_line(event.mouth, 40) if event.mouth else values.mouth
-            return replace(values, speaking=event.state, sentence=one_line(event.sentence, 600), mouth=mouth)
+            why = values.mouth_why if mouth == values.mouth else ""
+            said = one_line(event.sentence, 600)
+            return replace(values, speaking=event.state, sentence=said, mouth=mouth, mouth_why=why)
         case VoiceChanged(part="ear"):
             return replace(values, ear=one_line(event.name or "nobody", 40), ear_why=one_line(event.reason, 200))
         case VoiceChanged(part="mouth"):
@@ -92,13 +96,15 @@ def after(values: VoiceValues, event: Event) -> VoiceValues:
 
 
 def _listening(values: VoiceValues, event: ListeningChanged) -> VoiceValues:
+    ear = one_line(event.ear, 40) if event.ear else values.ear
     return replace(
         values,
         listening=event.state,
         open=event.open,
         hands_free=event.hands_free,
         partial=one_line(event.partial, 2000),
-        ear=one_line(event.ear, 40) if event.ear else values.ear,
+        ear=ear,
+        ear_why=values.ear_why if ear == values.ear else "",  # why it was not the first is not said of the first
         off_why=one_line(event.reason, 200),
         trouble="" if event.state == "hearing" else values.trouble,
     )

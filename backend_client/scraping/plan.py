@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, TypeAlias
 
-from backend_client.scraping.catalog import Chapter, Difference, Entry, Gauge, Share, Sum, Timing
+from backend_client.scraping.catalog import BLANK, Chapter, Difference, Entry, Gauge, Share, Sum, Timing
 from backend_client.scraping.exposition import Layout
 from backend_client.scraping.histograms import Histogram, bound_of, histogram_of
 
@@ -54,9 +54,11 @@ class Timed:
         """Return the histogram as it is told, or None where it makes no sense."""
         counts, count = self.counts(values), values[self.count]
         total = math.nan if self.sum is None else values[self.sum]
-        if math.isfinite(sum(counts)) and min(counts) >= 0 and math.isfinite(count) and count >= 0:
+        if sum(counts) < BLANK and min(counts) >= 0 and 0 <= count < BLANK:
             return Histogram(self.bounds, counts, total, count)
-        return histogram_of(((text, values[at]) for text, at in self.buckets), total, count)
+        found = histogram_of(((text, values[at]) for text, at in self.buckets), total, count)
+        # Nothing real was counted so often, and sums of such numbers have no end.
+        return found if found is not None and max(found.count, *found.counts) < BLANK else None
 
 
 @dataclass(frozen=True, slots=True)

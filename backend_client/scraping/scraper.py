@@ -68,6 +68,8 @@ class Scraped:
     """One sentence."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """What was left out of what it told: how many, by reason."""
+    again_s: float = 0.0
+    """How long until it is asked again, where that is later than its interval: it tells too much that is new."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,11 @@ class _Round:
     read_s: float = 0.0
     """How long the last two texts took to be read, at least; that the first one takes long is no sign of anything."""
     last_read_s: float = 0.0
+
+    @property
+    def again_s(self) -> float:
+        """How long it is left alone for the sake of everybody else."""
+        return self.read_s / MOST_READING
 
 
 class Scraper:
@@ -151,7 +158,7 @@ class Scraper:
         while True:
             self._heard(await self._look(round_))
             # Who always tells something new, and much of it, is asked less often instead of keeping us busy.
-            await self._sleep(self._pause(round_, max(interval, round_.read_s / MOST_READING)))
+            await self._sleep(self._pause(round_, max(interval, round_.again_s)))
 
     def _pause(self, round_: _Round, interval: float) -> float:
         now, failures = self._ticks(), round_.standing.failures
@@ -178,13 +185,16 @@ class Scraper:
             error = f"It did not tell everything within {target.timeout_s:g} s."
         except BackendError as failure:
             error = _sentence(masked(target.auth, failure.message))
+        except Exception as failure:  # whatever one target made go wrong, the others are asked as before
+            error = f"What it tells cannot be read ({type(failure).__name__})."
         standing.asked += 1
         standing.error = error
         if exposition is None:
             standing.failures += 1
             return Scraped(target, at, tick, self._ticks() - tick, None, error)
         standing.failures, standing.answered_tick = 0, tick
-        return Scraped(target, at, tick, took, exposition, "", exposition.dropped)
+        again = round_.again_s if round_.again_s > target.interval_s else 0.0
+        return Scraped(target, at, tick, took, exposition, "", exposition.dropped, again)
 
     async def _read(self, round_: _Round, body: bytes, cut: bool) -> Exposition:
         # Without a time limit: how long it takes says nothing about the target, and how much it is, is limited.

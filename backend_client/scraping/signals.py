@@ -124,7 +124,7 @@ class Signals:
             if found:
                 self._windows.setdefault(key, _Window(self._window_s)).add(tick, reduce(merge, found))
             if window := self._windows.get(key):
-                times[signal] = quantiles(window.grown())
+                times[signal] = _plausible(quantiles(window.grown()))
         if len(self._windows) > 4 * MOST_GROUPS * len(plan.cuts):
             self._windows.clear()  # labels that never come again
         return times
@@ -205,8 +205,16 @@ def _growth(places: Iterable[int], now: Sequence[float], before: Sequence[float]
     if not before:
         return None
     pairs = [(before[at], now[at]) for at in places]
-    grown = [increase(old, new) for old, new in pairs if 0 <= old < math.inf and 0 <= new < math.inf]
+    grown = [increase(old, new) for old, new in pairs if 0 <= old < BLANK and 0 <= new < BLANK]
     return math.fsum(grown) if grown else None
+
+
+def _plausible(told: Quantiles) -> Quantiles:
+    """Without what no time can be: buckets are bounded by whatever a target writes."""
+    p50, p95, p99, mean = (
+        each if each is not None and 0 <= each < BLANK else None for each in (told.p50, told.p95, told.p99, told.mean)
+    )
+    return Quantiles(p50, p95, p99, mean, told.count)
 
 
 def _measured(

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from backend_client.errors import InvalidRequest, NotFound
-from backend_client.faults import error_from_body
 from backend_client.speech.asking import Request
-from backend_client.speech.faults import error_from_elevenlabs
+from backend_client.speech.faults import error_from_elevenlabs, error_from_openai
 from backend_client.speech.mouths import KEY_HINT, own_header, without_v1
 from backend_client.speech.server import SpeechServer
 from backend_client.speech.transcripts import Heard, TranscriptDecoder, form
@@ -95,7 +94,7 @@ class TranscriptionEar(ServerEar):
             return form({"model": model, **fields}, "speech.wav", "audio/wav", wav_of(pcm, RATE))
 
         accept = "text/event-stream, application/json" if streams else "application/json"
-        return Request("listening", "/audio/transcriptions", content, accept, dict, error_from_body)
+        return Request("listening", "/audio/transcriptions", content, accept, dict, error_from_openai)
 
 
 class ScribeEar(ServerEar):

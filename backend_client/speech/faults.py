@@ -1,4 +1,5 @@
-"""Reading what ElevenLabs says went wrong: `{"detail": {"status", "message"}}`, or a list of wrong fields. Pure."""
+"""Reading what a service of the voice says went wrong. ElevenLabs: `{"detail": {"status", "message"}}`, or a list of
+wrong fields. Pure."""
 
 from __future__ import annotations
 
@@ -22,6 +23,10 @@ from backend_client.faults import error_from_body, retry_after
 _KEY: Final = "Check the ElevenLabs API key: `sophia login elevenlabs --with-token`, or its environment variable."
 _QUOTA: Final = "The ElevenLabs quota is used up: raise it there, or let another voice speak until it is renewed."
 _BUSY: Final = "Nothing has to be done: another voice speaks until then."
+
+
+_NO_SUCH_PAGE: Final = frozenset({"", "not found", "not found.", "404 page not found"})
+_NO_SPEECH: Final = "Start one that speaks and listens too, or let another voice do it."
 
 
 class TooManyAtOnce(RateLimited):
@@ -87,3 +92,13 @@ def _fields(wrong: list[object], redact: Callable[[str], str]) -> str:
             where = ".".join(str(part) for part in place[:6]) if isinstance(place, list) else ""
             told.append(f"{where}: {each.get('msg')}")
     return excerpt("; ".join(told), redact) or "the service refuses the request without saying why"
+
+
+def error_from_openai(
+    status: int, body: bytes, headers: Mapping[str, str], redact: Callable[[str], str] = str
+) -> BackendError:
+    """Return the error for the answer of a server with OpenAI's speech; one that has none of it answers just 404."""
+    error = error_from_body(status, body, headers, redact)
+    if isinstance(error, NotFound) and error.message.casefold().strip() in _NO_SUCH_PAGE:
+        return NotFound("it has no speech", status=status, hint=_NO_SPEECH)
+    return error

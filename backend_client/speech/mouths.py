@@ -10,9 +10,8 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from backend_client.errors import InvalidRequest
-from backend_client.faults import error_from_body
 from backend_client.speech.asking import Content, Request
-from backend_client.speech.faults import error_from_elevenlabs
+from backend_client.speech.faults import error_from_elevenlabs, error_from_openai
 from backend_client.speech.pcm import SoundDecoder
 from backend_client.speech.server import SpeechServer
 from backend_client.types import Endpoint
@@ -115,7 +114,7 @@ class SpeechMouth(ServerMouth):
     def _request(self, text: str, voice: str | None, speed: float) -> Request:
         said: dict[str, object] = {"model": self._model, "input": text, "voice": voice or self._voice}
         said |= {"response_format": self._form} | ({"speed": round(speed, 2)} if speed != 1.0 else {})
-        return Request("speaking", "/audio/speech", as_json(said), "audio/*", dict, error_from_body)
+        return Request("speaking", "/audio/speech", as_json(said), "audio/*", dict, error_from_openai)
 
     def _decoder(self, shortest: float, longest: float) -> SoundDecoder:
         return SoundDecoder(self.rate, source_rate=self._sends, shortest_s=shortest, longest_s=longest)

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from sophia_core.alerts.rule import Absence, Anomaly, Budget, Burn, Finding, Rule, Spent, Threshold
 from sophia_core.metrics.ports import ObjectiveState, Reading
+from sophia_core.present import dollars
 
 HERE: Final = "sophia"
 """The target that this app is to itself."""
@@ -140,7 +141,7 @@ def _budgets(condition: Budget, look: Look) -> Iterator[Finding]:
             continue
         for level in condition.levels:
             share = spent.used / spent.limit
-            text = f"{name}: {share:.0%} of {number(spent.limit)} is spent"
+            text = f"{name}: {share:.0%} of {dollars(spent.limit)} is spent"
             yield Finding({"budget": name, "level": f"{level:.0%}"}, share >= level, text, share, HERE)
 
 

@@ -22,6 +22,7 @@ from sophia_core.alerts.rules import Change, Watch
 from sophia_core.alerts.silences import covers
 from sophia_core.alerts.telling import packed, takes
 from sophia_core.events import (
+    FREQUENT,
     AlertRaised,
     AlertResolved,
     Bus,
@@ -107,13 +108,14 @@ class Guard:
         self._late: deque[Write] = deque(maxlen=MOST_LATE)
         """What was told already, and is to be written down as soon as a store takes it."""
         self._read_at = float("-inf")
+        self._broken = False
         self._woken, self._working = asyncio.Event(), asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Watch from now on."""
-        self._unsubscribe = self._bus.subscribe(self._heard)
+        self._unsubscribe = self._bus.subscribe(self._heard, without=FREQUENT)
         self._task = asyncio.create_task(self._run(), name="alerts")
 
     async def close(self) -> None:
@@ -138,13 +140,25 @@ class Guard:
     async def _run(self) -> None:
         while True:
             self._woken.clear()
-            await self.look()
+            await self._look_safely()
             await asyncio.sleep(LEAST_S)
             try:
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._woken.wait()
             except TimeoutError:
                 continue
+
+    async def _look_safely(self) -> None:
+        """Whoever watches must not end unseen: what goes wrong is said, once until it is well again."""
+        try:
+            await self.look()
+        except Exception as error:
+            if not self._broken:
+                text = f"Alerts cannot be judged now: {type(error).__name__}."
+                self._bus.publish(Notice("error", text, "It is tried again; `sophia doctor` may say more."))
+            self._broken = True
+        else:
+            self._broken = False
 
     async def look(self) -> None:
         """Look once, and write down and tell what changed."""

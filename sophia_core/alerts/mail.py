@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import threading
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backend_client.address import is_loopback
 from backend_client.auth import Secret
-from sophia_core.alerts.telling import Proof, Refused
+from sophia_core.alerts.telling import Proof, Refused, details_of
 from sophia_core.metrics.ports import Alert
 from sophia_core.sanitize import one_line
 
@@ -27,6 +28,8 @@ STEP_S: Final = 10.0
 TOTAL_S: Final = 45.0
 REPLIES_MAX: Final = 256 << 10
 """Bytes of all that a server says in one sitting."""
+LONGEST: Final = 1_024
+"""Characters of a line."""
 WORDS: Final = {"trigger": "", "acknowledge": "Acknowledged: ", "resolve": "Resolved: "}
 
 
@@ -44,7 +47,7 @@ class Mail:
         table = self.table
         secret = await self._proof.secret(table) if table.user else None
         if table.user and secret is None:
-            raise Refused(f"the password of {table.user!r} is not set")
+            raise Refused(f"the password of {table.user!r} is not set", secret=True)
         if secret is not None and table.tls == "none" and not is_loopback(f"http://{table.host}"):
             raise Refused("a password is not sent without encryption: set tls", final=True)
         sitting = _Sitting(table, secret, self._trusted)
@@ -129,7 +132,17 @@ class _Sitting:
         said = getattr(error, "smtp_error", None)
         text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said or error)
         text = f"{code} {text}" if code else text or type(error).__name__
-        return one_line(self._secret.redact(text) if self._secret else text, 200)
+        for secret in self._shown():
+            text = secret.redact(text)
+        return one_line(text, 200)
+
+    def _shown(self) -> list[Secret]:
+        """The password as a server may repeat it: as it is, and as it was sent."""
+        if self._secret is None:
+            return []
+        password = self._secret.reveal()
+        sent = (f"\0{self._table.user}\0{password}", password)
+        return [self._secret, *(Secret(base64.b64encode(each.encode()).decode()) for each in sent)]
 
 
 def _bounded(kind: type[smtplib.SMTP]) -> Any:
@@ -194,9 +207,10 @@ def _lines(alert: Alert) -> list[str]:
         "Rule": alert.rule,
         "Source": alert.source,
         "At": at,
-        **{one_line(str(name), 60): one_line(str(value), 300) for name, value in alert.details.items()},
+        **details_of(alert),
         "Key": alert.key,
     }
-    lines = [f"{WORDS[alert.action]}{alert.summary}", ""]
-    lines += [f"{name}: {value}" for name, value in facts.items()]
-    return [*lines, "", f"What to do: {alert.runbook}"] if alert.runbook else lines
+    # Each on one line of its own: nothing that a server says looks like something that we say.
+    lines = [one_line(f"{WORDS[alert.action]}{alert.summary}", LONGEST), ""]
+    lines += [f"{name}: {one_line(str(value), LONGEST)}" for name, value in facts.items()]
+    return [*lines, "", f"What to do: {one_line(alert.runbook, LONGEST)}"] if alert.runbook else lines

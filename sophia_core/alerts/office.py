@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from local_store.errors import NotFound, StoreError, WrongState
 from sophia_core.alerts.box import Box, MemoryBox
 from sophia_core.alerts.telling import Receiver, Refused, unpacked
-from sophia_core.events import Bus, DeliveryFailed, Event, StoreStateChanged
+from sophia_core.events import FREQUENT, Bus, DeliveryFailed, Event, StoreStateChanged
 from sophia_core.waking import woken_within
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ LOOK_EVERY_S: Final = 30.0
 """How soon to look again for what other processes left behind."""
 REST_S: Final = 2.0
 TOO_OLD: Final = "it is too old to be told"
+LONGEST_WAIT_S: Final = 2 * 3600.0
+"""No pause is as long."""
 SEND_S: Final = 60.0
 """No receiver takes longer over one alert."""
 
@@ -65,7 +67,7 @@ class Office:
 
     def start(self) -> None:
         """Deliver from now on."""
-        self._unsubscribe = self._bus.subscribe(self._heard)
+        self._unsubscribe = self._bus.subscribe(self._heard, without=FREQUENT)
         self._task = asyncio.create_task(self._run(), name="alerts office")
 
     async def close(self) -> None:
@@ -124,8 +126,8 @@ class Office:
             if name not in known or name in self._serving:
                 continue
             # What is due later than any pause is long was put back before the clock was set back: it is due.
-            due = due_ms / 1000 if due_ms / 1000 - now <= 2 * 3600 else now
-            begin = max(due, self._not_before.get(name, 0.0))
+            due = due_ms / 1000 if due_ms / 1000 - now <= LONGEST_WAIT_S else now
+            begin = max(due, self._held_until(name))
             if begin <= now:
                 self._serve(box, name, known[name])
             else:
@@ -163,7 +165,7 @@ class Office:
 
     async def _served(self, box: Box, name: str, receiver: Receiver) -> None:
         """Send what is due to one receiver, until there is no more or it asks to wait."""
-        while not (self._closing or self._resting) and self._clock() >= self._not_before.get(name, 0.0):
+        while not (self._closing or self._resting) and self._clock() >= self._held_until(name):
             try:
                 claimed = await box.claim(name, int(self._clock() * 1000), receiver.width)
             except StoreError:
@@ -176,7 +178,12 @@ class Office:
         return None
 
     def _hold_back(self, name: str, seconds: float) -> None:
-        self._not_before[name] = max(self._not_before.get(name, 0.0), self._clock() + seconds)
+        self._not_before[name] = max(self._held_until(name), self._clock() + seconds)
+
+    def _held_until(self, name: str) -> float:
+        """Until when a receiver is left alone; longer than any pause only where the clock was set back since."""
+        until = self._not_before.get(name, 0.0)
+        return until if until - self._clock() <= LONGEST_WAIT_S else 0.0
 
     async def _deliver(self, box: Box, receiver: Receiver, delivery: Delivery) -> None:
         try:

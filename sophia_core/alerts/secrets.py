@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from backend_client.auth import Secret
 from local_store.errors import StoreError
-from sophia_core.shelves import LONGEST_FILE
+from sophia_core.config_file import Problem
+from sophia_core.shelves import content_of
 from sophia_core.sign_ins import Keys
 
 if TYPE_CHECKING:
@@ -48,9 +49,12 @@ class KeptSecrets:
 
 def variables(path: Path) -> list[str]:
     """The variables of the environment that the file names as secrets; no program that is started gets to see them."""
+    content = content_of(path, "list of alert rules")
+    if isinstance(content, Problem):
+        return []
     try:
-        receivers = tomllib.loads(path.read_bytes()[:LONGEST_FILE].decode("utf-8", "replace")).get("receiver", [])
-    except (OSError, ValueError, RecursionError):
+        receivers = tomllib.loads(content.decode("utf-8", "replace")).get("receiver", [])
+    except (ValueError, RecursionError):
         return []
     tables = receivers if isinstance(receivers, list) else []
     named = [each.get("secret_env") for each in tables if isinstance(each, dict)]

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from backend_client.address import is_loopback, origin
+from backend_client.auth import Secret
 from sophia_core.alerts.telling import Proof, Refused, judge, post
 from sophia_core.metrics.ports import Alert
+from sophia_core.sanitize import one_line
 
 if TYPE_CHECKING:
     from backend_client.transport import Transport
     from sophia_core.alerts.tables import ReceiverTable
 
 MARKS: Final = {"critical": "🔴", "error": "🟠", "warning": "🟡", "info": "🔵"}
+LONGEST: Final = 1_024
+LEAST_SECRET: Final = 9
+"""Characters of a part of the address that is never shown."""
 _ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -30,11 +35,11 @@ class Slack:
         """Post one message. Raises Refused."""
         secret = await self._proof.secret(self.table)
         if secret is None:
-            raise Refused("its webhook address is not set")
+            raise Refused("its webhook address is not set", secret=True)
         url = _checked(secret.reveal().strip(), self.table.at)
         status, said, pause = await post(self._transport, url, message(alert), secret)
         if status != 200 or said != "ok":
-            raise judge("Slack", status, said, pause)
+            raise judge("Slack", status, _without(url, said), pause)
 
 
 def _checked(url: str, at: str) -> str:
@@ -46,21 +51,31 @@ def _checked(url: str, at: str) -> str:
     except ValueError:
         fits = False
     if not fits:
-        raise Refused(f"its webhook address is not one of {origin(at)}")
+        raise Refused(f"its webhook address is not one of {origin(at)}", secret=True)
     return url
+
+
+def _without(url: str, said: str) -> str:
+    """What was said without any part of the address: whoever has the path of it alone can write to the channel."""
+    parts = urlsplit(url)
+    for secret in (f"{parts.path}?{parts.query}", parts.path, *(each for each in parts.path.split("/") if each)):
+        if len(secret) >= LEAST_SECRET:
+            said = Secret(secret).redact(said)
+    return said
 
 
 def message(alert: Alert) -> Mapping[str, Any]:
     """The alert as Slack shows it; nothing in it calls anybody or is a link."""
     words = {"acknowledge": "👀 Somebody looks after it:", "resolve": "✅ Resolved:"}
     lead = words.get(alert.action) or f"{MARKS[alert.severity]} *{alert.severity}*:"
-    lines = [f"{lead} {alert.summary.translate(_ESCAPES)}"]
+    lines = [f"{lead} {_plain(alert.summary)}"]
     if alert.action == "trigger":
-        lines += [f"What to do: {alert.runbook.translate(_ESCAPES)}"] if alert.runbook else []
-    lines.append(f"_{alert.rule.translate(_ESCAPES)} · {alert.source.translate(_ESCAPES)} · {_key(alert)}_")
+        lines += [f"What to do: {_plain(alert.runbook)}"] if alert.runbook else []
+    lines.append(f"_{_plain(alert.rule)} · {_plain(alert.source)} · `{_plain(alert.key)}`_")
     text = "\n".join(lines)
-    return {"text": text, "unfurl_links": False, "unfurl_media": False}
+    return {"text": text, "link_names": False, "unfurl_links": False, "unfurl_media": False}
 
 
-def _key(alert: Alert) -> str:
-    return f"`{alert.key.translate(_ESCAPES).replace('`', ' ')}`"
+def _plain(said: str) -> str:
+    """One line that calls nobody and cannot end the formatting around it."""
+    return one_line(said, LONGEST).replace("`", "'").translate(_ESCAPES)

@@ -26,16 +26,24 @@ REPLY_MAX: Final = 8 << 10
 """Bytes of an answer that are read."""
 LONGEST_PAUSE_S: Final = 3_600.0
 """No receiver is waited for longer, whatever it asks for."""
-LARGEST_JSON: Final = 60_000
+MOST_DETAILS: Final = 50
 ACTIONS: Final = get_args(Alert.__annotations__["action"]) or ("trigger", "acknowledge", "resolve")
 
 
 class Refused(Exception):
-    """A receiver did not take an alert. `final`: it never will, as it is."""
+    """A receiver did not take an alert. `final`: it never will, as it is; `secret`: for want of a secret that fits."""
 
-    def __init__(self, message: str, *, final: bool = False, pause_s: float | None = None, all_wait: bool = False):
+    def __init__(
+        self,
+        message: str,
+        *,
+        final: bool = False,
+        pause_s: float | None = None,
+        all_wait: bool = False,
+        secret: bool = False,
+    ) -> None:
         super().__init__(one_line(message, 400))
-        self.final, self.pause_s = final, pause_s
+        self.final, self.pause_s, self.secret = final, pause_s, secret
         self.all_wait = all_wait
         """Whether everything for this receiver waits as long."""
 
@@ -76,6 +84,18 @@ def packed(alert: Alert) -> str:
     return json.dumps({**values, "details": dict(alert.details)}, ensure_ascii=False)
 
 
+def details_of(alert: Alert) -> dict[str, str | int | float]:
+    """Its details as JSON can hold them and a person reads them: a few, on one line each."""
+    some = list(alert.details.items())[:MOST_DETAILS]
+    return {one_line(str(name), 60): _plain(value) for name, value in some}
+
+
+def _plain(value: object) -> str | int | float:
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return value if isinstance(value, int) and abs(value) < 1 << 63 else one_line(str(value), 300)
+
+
 def unpacked(text: str) -> Alert:
     """The alert that was kept so. Raises ValueError."""
     try:
@@ -99,7 +119,8 @@ async def post(
 
     The address may be a secret itself: nothing of it is in any error.
     """
-    content = json.dumps(body).encode()
+    # As bytes of UTF-8, not as escapes that make six of three: PagerDuty takes 512 KB.
+    content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
     headers = {"content-type": "application/json", "accept": "application/json"}
     try:
         reply = await transport.open(Call("POST", url, headers, content, TIMEOUTS))

@@ -18,7 +18,7 @@ from sophia_core.costs.budgets import EVERY, Standing, barred_for_all, narrow
 from sophia_core.costs.forecast import Forecast, forecast
 from sophia_core.costs.periods import Period, begin, local, midnight, ms
 from sophia_core.costs.standing import Ledger
-from sophia_core.costs.tables import BudgetRow, By, CostRow, UsageRow, budget_row, cost_row, usage_row
+from sophia_core.costs.tables import BudgetRow, By, CostRow, UsageRow, budget_row, cost_row, stop_words, usage_row
 from sophia_core.events import BudgetReached, Bus, Event, Notice, StoreStateChanged, TitleAsked, TurnFinished
 from sophia_core.metrics.view.seen import CostLine
 from sophia_core.present import dollars
@@ -199,7 +199,10 @@ class Costs:
             return []
         lines = [CostLine("today", today), CostLine("this month", found.spent, None, _expects(found))]
         standings = await self.ledger.read(store) if self.ledger.budgets else ()
-        lines += [CostLine(f"budget {own.budget.name}", own.spent, own.budget.usd, own.period) for own in standings]
+        lines += [
+            CostLine(f"budget {own.budget.name}", own.spent, own.budget.usd, _stands(own, self._now()))
+            for own in standings
+        ]
         return lines + [await self._idle(store, name) for name in self._settings.hourly_usd]
 
     async def _idle(self, store: Store, provider: str) -> CostLine:
@@ -322,9 +325,14 @@ def _notice(standing: Standing, level: float, now: float) -> Notice:
     return Notice("warning", f"The budget {budget.name} is {level:.0%} spent: {said}.", hint)
 
 
+def _stands(standing: Standing, now: float) -> str:
+    """Its period, and what it does if it stops anything."""
+    return f"{standing.period}, {stop_words(standing, now)}" if standing.budget.hard_stop else standing.period
+
+
 def _expects(found: Forecast) -> str:
     if found.expected is None or found.low is None or found.high is None:
-        return found.note
+        return "no forecast yet: too few days"
     return f"{dollars(found.expected)} by its end ({dollars(found.low)} to {dollars(found.high)}). {found.note}"
 
 

@@ -15,6 +15,8 @@ from datetime import date, timedelta
 from statistics import fmean, variance
 from typing import Final
 
+from sophia_core.present import dollars
+
 FEW_DAYS: Final = 7
 """With fewer whole days than this the forecast says that it is a guess."""
 LEAST_DAYS: Final = 2
@@ -40,6 +42,12 @@ class Forecast:
     left: float
     """Days to come, with what is left of today."""
     note: str
+
+    def __str__(self) -> str:
+        told = f"{self.month}: {dollars(self.spent)} so far"
+        if self.expected is not None and self.low is not None and self.high is not None:
+            told += f", {dollars(self.expected)} by its end ({dollars(self.low)} to {dollars(self.high)})"
+        return f"{told}. {self.note}".rstrip()
 
 
 def forecast(costs: Mapping[date, float], now: date, *, part: float = 0.0, first: date | None = None) -> Forecast:

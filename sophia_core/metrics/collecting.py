@@ -46,6 +46,8 @@ class Collector:
         self._signals: dict[str, tuple[TargetKind, Signals]] = {}
         self._kinds: dict[str, TargetKind] = {}
         """Of those that nobody described: what their names say."""
+        self._again: dict[str, float] = {}
+        """Seconds between two looks at those that are asked less often than they should be."""
         self._new: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -63,7 +65,7 @@ class Collector:
         for name, old in before.items():
             new = self._targets.get(name)
             if new is None or (new.url, new.kind) != (old.url, old.kind):
-                for known in (self._latest, self._answered, self._signals, self._kinds):
+                for known in (self._latest, self._answered, self._signals, self._kinds, self._again):
                     known.pop(name, None)
                 self._recent.forget(name)
 
@@ -74,7 +76,7 @@ class Collector:
         for name, target in self._targets.items():
             reading = self._latest.get(name)
             if reading is not None:
-                silent = reading.health == "up" and abs(now - reading.at) > _patience(target) + reading.took_s
+                silent = reading.health == "up" and abs(now - reading.at) > self._patience(target) + reading.took_s
                 found[name] = replace(reading, health="stale", reason="It was not asked lately.") if silent else reading
         return found
 
@@ -88,9 +90,18 @@ class Collector:
         if told.exposition is None:
             self.measured(Reading(name, told.at, "down", told.took_s, one_line(told.error, MOST_REASON)))
             return
-        measured = self._signals_of(name, told.target.kind).read(told.exposition, at=told.at, tick=told.tick)
+        try:
+            measured = self._signals_of(name, told.target.kind).read(told.exposition, at=told.at, tick=told.tick)
+        except Exception as error:  # what one target tells must not end the looking at all others
+            self._signals.pop(name, None)
+            reason = f"What it tells cannot be reckoned with ({type(error).__name__})."
+            self.measured(Reading(name, told.at, "down", told.took_s, reason))
+            return
         dropped = [f"{count:,} {reason}" for reason, count in told.dropped.items()]
         notes = [*measured.notes, *([f"Left out: {', '.join(dropped)}."] if dropped else [])]
+        self._again[name] = told.again_s
+        if told.again_s:
+            notes.append(f"It tells so much that it is asked every {max(1.0, told.again_s):.0f} s only.")
         if not measured.values and not measured.quantiles and not told.exposition.layout.series:
             notes = ["It tells nothing that is known here."]
         reason = one_line(" ".join(notes), MOST_REASON)
@@ -112,7 +123,7 @@ class Collector:
         before = self._answered.get(reading.target)
         if reading.health == "up":
             self._answered[reading.target] = reading
-        elif before is not None and 0 <= reading.at - before.at <= _patience(target):
+        elif before is not None and 0 <= reading.at - before.at <= self._patience(target):
             # One look that failed: what was told a moment ago is not worthless yet.
             reading = replace(before, health="stale", took_s=reading.took_s, reason=reading.reason)
         self._latest[reading.target] = reading
@@ -122,6 +133,10 @@ class Collector:
         self._recent.add(reading.target, at, values)
         self._keep(reading.target, at, values)
         self._tell(reading.target)
+
+    def _patience(self, target: Target) -> float:
+        """How old an answer may be; who is asked less often may take longer."""
+        return max(PATIENCE * max(target.interval_s, 1.0), 2.0 * self._again.get(target.name, 0.0))
 
     def _tell(self, name: str) -> None:
         """At most once a second; what comes meanwhile is told together."""
@@ -151,10 +166,6 @@ def _kind_of(names: Iterable[str]) -> TargetKind:
     from backend_client.scraping.catalog import kind_of
 
     return kind_of(names)
-
-
-def _patience(target: Target) -> float:
-    return PATIENCE * max(target.interval_s, 1.0)
 
 
 def _reading(name: str, told: Scraped, measured: Measured, reason: str) -> Reading:

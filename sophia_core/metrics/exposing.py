@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from backend_client.address import is_loopback
 from local_store.errors import StoreError
 from sophia_core.commands import CommandError
 from sophia_core.metrics.history import TARGET
 from sophia_core.metrics.keeping import OWN_TARGET
-from sophia_core.metrics.own import BOUNDS, NAMES, OBJECTIVES, Labels
+from sophia_core.metrics.own import BOUNDS, NAMES, OBJECTIVES, About, Labels
 from sophia_core.metrics.ports import Reading, Target
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ MOST_AT_ONCE: Final = 16
 NEEDS: Final = "`sophia metrics serve` needs the extra `metrics`, which is not installed."
 INSTALL: Final = "Install it with: pip install 'sophia-workstation[metrics]'"
 BUCKET, SUM = "_bucket", "_sum"
+UP: Final = "sophia_target_up"
+BUSY_GPU: Final = "mcp_gpu_utilization"
+ALWAYS: Final[Mapping[str, About]] = {
+    UP: About("gauge", "1 where a target answered lately.", ("target", "kind")),
+    BUSY_GPU: About("gauge", "How busy a GPU is, from 0 to 1.", ("target", "gpu")),
+}
+"""What is told of targets also where none tells it now."""
 
 
 @dataclass(slots=True)
@@ -126,26 +134,32 @@ def _not_yet(rows: list[tuple[dict[str, str], float]]) -> list[tuple[dict[str, s
 def _measured(targets: list[Target], readings: Mapping[str, Reading]) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
-    up = GaugeMetricFamily("sophia_target_up", "1 where a target answered lately.", labels=["target", "kind"])
-    busy = GaugeMetricFamily("mcp_gpu_utilization", "How busy a GPU is, from 0 to 1.", labels=["target", "gpu"])
     numbers: dict[str, GaugeMetricFamily] = {}
+    for name, about in ALWAYS.items():
+        numbers[name] = GaugeMetricFamily(name, about.help, labels=about.labels)
+    for name, about, labels, value in told_by(targets, readings):
+        if name not in numbers:
+            numbers[name] = GaugeMetricFamily(name, about.help, labels=about.labels)
+        numbers[name].add_metric(labels, value)
+    yield from numbers.values()
+
+
+def told_by(
+    targets: Iterable[Target], readings: Mapping[str, Reading]
+) -> Iterator[tuple[str, About, tuple[str, ...], float]]:
+    """Every number of a target under the name it is exposed by, with the values of its labels."""
     for target in targets:
         reading = readings.get(target.name)
         answered = reading is not None and reading.health == "up"
-        up.add_metric([target.name, target.kind], float(answered))
+        yield UP, ALWAYS[UP], (target.name, target.kind), float(answered)
         for labels, signal, value in _series(reading) if reading is not None and answered else ():
             if signal == "gpu_utilization":
-                busy.add_metric([target.name, labels.get("gpu", "")], value)
+                yield BUSY_GPU, ALWAYS[BUSY_GPU], (target.name, labels.get("gpu", "")), value
                 continue
             # What ends in `_total` is a counter in Prometheus; how much memory there is does not grow.
             name = f"sophia_{signal.removesuffix('_total')}{'_capacity' if signal.endswith('_total') else ''}"
-            if name not in numbers:
-                wanted = ["target", "part"]
-                numbers[name] = GaugeMetricFamily(
-                    name, f"{signal.replace('_', ' ')}, as targets tell it.", labels=wanted
-                )
-            numbers[name].add_metric([target.name, labels.get("part", "")], value)
-    yield from (up, busy, *numbers.values())
+            about = About("gauge", f"{signal.replace('_', ' ')}, as targets tell it.", ("target", "part"))
+            yield name, about, (target.name, labels.get("part", "")), value
 
 
 def _series(reading: Reading) -> Iterator[tuple[dict[str, str], str, float]]:
@@ -191,7 +205,8 @@ class Exposer:
         """Answer until cancelled; `ready` hears where. Raises CommandError when that address cannot be had."""
         await self.text()  # whatever is missing is said before somebody asks
         try:
-            server = await asyncio.start_server(self._answer, host, port, limit=HEAD_BYTES)
+            # As many are let in at once as are answered: a crowd must not take all the files a process may have open.
+            server = await asyncio.start_server(self._answer, host, port, limit=HEAD_BYTES, backlog=MOST_AT_ONCE)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise CommandError(f"{host}:{port} cannot be listened at: {reason}.", "Name another --port.") from None
@@ -206,17 +221,20 @@ class Exposer:
         self._at_once += 1
         try:
             async with asyncio.timeout(HEAD_S):
-                status, kind, body = await self._reply(reader) if self._at_once <= MOST_AT_ONCE else BUSY
+                here = is_local(writer.get_extra_info("sockname"))
+                answer = self._reply(reader, local=here) if self._at_once <= MOST_AT_ONCE else None
+                status, kind, body = await answer if answer is not None else BUSY
                 head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n"
                 writer.write(f"{head}x-content-type-options: nosniff\r\nconnection: close\r\n\r\n".encode() + body)
                 await writer.drain()
         except (TimeoutError, OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever does not ask properly is not answered
+            # Whoever does not ask properly is not answered; nor is anything kept for who does not take his answer.
+            writer.transport.abort()
         finally:
             self._at_once -= 1
             writer.close()
 
-    async def _reply(self, reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
+    async def _reply(self, reader: asyncio.StreamReader, *, local: bool) -> tuple[str, str, bytes]:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.split("\r\n")
         method, _, rest = first.partition(" ")
@@ -225,14 +243,31 @@ class Exposer:
             return "405 Method Not Allowed", PLAIN, b"only GET\n"
         if path != "/metrics":
             return "404 Not Found", PLAIN, b"see /metrics\n"
-        fields = (line.partition(":") for line in lines)
-        accept = next((value.strip() for name, _, value in fields if name.strip().lower() == "accept"), "")
-        body, kind = await self.text(accept)
+        fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if local and not is_this_machine(fields.get("host", "")):
+            return "421 Misdirected Request", PLAIN, b"ask for localhost or 127.0.0.1\n"
+        body, kind = await self.text(fields.get("accept", ""))
         return "200 OK", kind, b"" if method == "HEAD" else body
 
 
 PLAIN: Final = "text/plain; charset=utf-8"
 BUSY: Final = ("503 Service Unavailable", PLAIN, b"too many at once\n")
+
+
+def is_local(address: object) -> bool:
+    """Whether a connection came to an address that only this machine has."""
+    return isinstance(address, tuple) and is_loopback(
+        f"http://[{address[0]}]" if ":" in address[0] else f"http://{address[0]}"
+    )
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a request asks for this machine. A page in a browser can make a name of its own lead here, and would
+    read what is told: its requests ask for that name."""
+    try:
+        return not host or is_loopback(f"http://{host}")
+    except ValueError:
+        return False
 
 
 class _Told:

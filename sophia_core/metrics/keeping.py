@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from local_store.errors import StoreClosed, StoreError
-from sophia_core.events import Bus, Event, Notice, StoreStateChanged
+from sophia_core.events import FREQUENT, Bus, Event, Notice, StoreStateChanged
 from sophia_core.metrics.history import TARGET, labels_of
 from sophia_core.metrics.own import Labels, Own
 from sophia_core.metrics.recent import Key
@@ -86,7 +86,7 @@ class Keeper:
 
     def start(self) -> None:
         """Write from now on."""
-        self._leave = self._bus.subscribe(self._heard)
+        self._leave = self._bus.subscribe(self._heard, without=FREQUENT)
 
     def keep(self, target: str, at: float, values: Mapping[Key, float]) -> None:
         """Take the numbers of one look."""
@@ -203,7 +203,7 @@ class Keeper:
         """Whether it is this app that keeps the targets' numbers."""
         if self._holds is store:
             return True
-        if self._clock() < self._look_at:
+        if 0 < self._look_at - self._clock() <= LOOK_AGAIN_S:  # later only where the clock was set back
             return False
         from local_store import files
 

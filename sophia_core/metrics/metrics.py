@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from backend_client.scraping.types import Quantiles
 from sophia_core.commands import BadArguments, command
-from sophia_core.events import Bus, EmbeddedProgressed, Event, Notice, RouteChosen, SettingChanged
+from sophia_core.events import FREQUENT, Bus, EmbeddedProgressed, Event, Notice, RouteChosen, SettingChanged
 from sophia_core.metrics.collecting import Collector
 from sophia_core.metrics.history import Remembered
 from sophia_core.metrics.keeping import Keeper, retention_of
@@ -163,7 +163,7 @@ class Metrics:
 
     def attend(self) -> None:
         """A person is here: ask from now on, and keep what is told."""
-        self._leave = self._bus.subscribe(self._heard)
+        self._leave = self._bus.subscribe(self._heard, without=FREQUENT)
         self._keeper.start()
         for text, hint in self._problems:
             self._bus.publish(Notice("warning", one_line(text, 200), hint))

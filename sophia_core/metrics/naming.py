@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from backend_client.address import path_under
+from backend_client.errors import BackendError
 from sophia_core.commands import BadArguments, CommandError, command
 from sophia_core.events import Bus, SettingChanged
 from sophia_core.metrics.metrics import OFF, Metrics
@@ -62,6 +64,10 @@ class Naming:
             first = error.errors()[0]
             why = first["msg"].removeprefix("Value error, ")
             raise BadArguments(f"{first['loc'][0]}: {why[:1].lower()}{why[1:]}.", "Nothing was written.") from None
+        try:
+            path_under(each.url, "")
+        except BackendError as error:  # what is behind a ? may be a key, and would be written down in clear
+            raise BadArguments(f"url: {error.message}.", "Name the variable with a key as key_variable.") from None
         if each.name == GPUS or any(known.name == each.name for known in self._metrics.settings.targets):
             raise BadArguments(f"A target is called {each.name!r} already.", "Choose another name.")
         if any(known.url == plain(each.url) for known in self._metrics.targets):

@@ -1,7 +1,7 @@
-"""Spans for a collector, over OTLP/HTTP. A thread of its own encodes and sends them, so that nobody waits for it.
+"""Spans and numbers for a collector, over OTLP/HTTP. A thread encodes and sends them, so that nobody waits for it.
 
-The official libraries are loaded by that thread when the first span comes; without the `otlp` extra one sentence says
-so, and nothing else happens.
+The official libraries are loaded by that thread when the first of them comes; without the `otlp` extra one sentence
+says so, and nothing else happens.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -24,18 +25,37 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 Tell = Callable[[str, str], object]
-Send = Callable[[Sequence[Span]], str]
-"""Sends spans; returns why it could not, or nothing."""
-PATH: Final = "/v1/traces"
+Send = Callable[[Sequence[Any]], str]
+"""Sends spans, or what else is told; returns why it could not, or nothing."""
 MOST_WAITING: Final = 4096
 """Spans that wait for a collector; what is beyond them is dropped."""
 MOST_AT_ONCE: Final = 512
 TIMEOUT_S: Final = 10.0
+PLAIN_HEADERS: Final = frozenset(
+    ("accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "user-agent")
+)
+"""What every request says."""
 LEAVING_S: Final = 1.0
 """How long the end of the app waits for the collector."""
 REST_S: Final = 30.0
 """How long a collector that fails is left alone."""
+INSTANCE: Final = os.urandom(16).hex()
+"""Tells apps apart that run beside each other; chance, and another one each time."""
 MISSING: Final = "pip install 'sophia[otlp]' adds what it takes."
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What a collector is told of."""
+
+    what: str
+    path: str
+    setting: str
+    most_waiting: int = MOST_WAITING
+    most_at_once: int = MOST_AT_ONCE
+
+
+TRACES: Final = Signal("traces", "/v1/traces", "traces.otlp_endpoint")
 
 
 class Exporter:
@@ -50,11 +70,13 @@ class Exporter:
         tell: Tell,
         clock: Callable[[], float] = time.monotonic,
         make: Callable[[str, Mapping[str, str], bool], Send] | None = None,
+        signal: Signal = TRACES,
     ) -> None:
         """`headers` is `name=value,name=value`; `tell` is called from the thread."""
-        self._address, self._headers, self._old_names = address_of(endpoint), headers_of(headers), old_names
+        self._signal, self._old_names = signal, old_names
+        self._address, self._headers = address_of(endpoint, signal.path), headers_of(headers)
         self._tell, self._clock, self._make = tell, clock, make or sender
-        self._waiting: queue.SimpleQueue[tuple[Span, ...] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._failing = self._closed = False
         self._rest_until = 0.0
@@ -63,10 +85,10 @@ class Exporter:
         self.dropped = 0
         """Spans that nobody got."""
 
-    def put(self, spans: Sequence[Span]) -> None:
-        """Takes the spans of one turn; returns at once."""
+    def put(self, spans: Sequence[Any]) -> None:
+        """Takes the spans of one turn, or what else is told; returns at once."""
         with self._lock:
-            if self._closed or self._held + len(spans) > MOST_WAITING or self._clock() < self._rest_until:
+            if self._closed or self._held + len(spans) > self._signal.most_waiting or self._clock() < self._rest_until:
                 self.dropped += len(spans)
                 return
             self._held += len(spans)
@@ -87,7 +109,8 @@ class Exporter:
         try:
             send = self._make(self._address, self._headers, self._old_names)
         except ImportError:
-            self._fail("Traces cannot be sent: the library for it is not installed.", MISSING)
+            what = self._signal.what.capitalize()
+            self._fail(f"{what} cannot be sent: the library for it is not installed.", MISSING)
             self._rest_until = float("inf")
             return
         over = False
@@ -96,9 +119,9 @@ class Exporter:
             if batch:
                 self._send(send, batch)
 
-    def _gathered(self) -> tuple[list[Span], bool]:
+    def _gathered(self) -> tuple[list[Any], bool]:
         """What waits, up to one message of it; and whether it was the last."""
-        batch: list[Span] = []
+        batch: list[Any] = []
         while True:
             try:
                 spans = self._waiting.get(block=not batch)
@@ -107,10 +130,10 @@ class Exporter:
             if spans is None:
                 return batch, True
             batch += spans
-            if len(batch) >= MOST_AT_ONCE:
+            if len(batch) >= self._signal.most_at_once:
                 return batch, False
 
-    def _send(self, send: Send, batch: Sequence[Span]) -> None:
+    def _send(self, send: Send, batch: Sequence[Any]) -> None:
         try:
             trouble = send(batch)
         except Exception as error:  # a library's mistake ends no app
@@ -122,9 +145,10 @@ class Exporter:
             self._failing, self._rest_until = False, 0.0
             return
         self._rest_until = self._clock() + REST_S
+        what = self._signal.what
         self._fail(
-            f"The collector at {origin(self._address)} takes no traces: {one_line(trouble, 120)}.",
-            "Look at `traces.otlp_endpoint`; the traces of this machine are kept all the same.",
+            f"The collector at {origin(self._address)} takes no {what}: {one_line(trouble, 120)}.",
+            f"Look at `{self._signal.setting}`; the {what} of this machine are kept all the same.",
         )
 
     def _fail(self, text: str, hint: str) -> None:
@@ -133,11 +157,11 @@ class Exporter:
             self._tell(text, hint)
 
 
-def address_of(endpoint: str) -> str:
+def address_of(endpoint: str, path: str = TRACES.path) -> str:
     """Where spans go: the endpoint's own path, or the usual one below it."""
     endpoint = endpoint.strip()
-    path = urlsplit(endpoint).path.rstrip("/")
-    return endpoint if path.endswith(PATH) else f"{endpoint.rstrip('/')}{PATH}"
+    own = urlsplit(endpoint).path.rstrip("/")
+    return endpoint if own.endswith(path) else f"{endpoint.rstrip('/')}{path}"
 
 
 def headers_of(text: str) -> dict[str, str]:
@@ -154,14 +178,11 @@ def headers_of(text: str) -> dict[str, str]:
 
 def sender(address: str, headers: Mapping[str, str], old_names: bool) -> Send:
     """A function that sends spans with the official exporter. Raises ImportError where that is not installed."""
-    import logging
-
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import SpanExportResult
 
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it would write to the screen
-    session, said = _session(address)
+    session, said = session_for(address, headers)
     exporter = OTLPSpanExporter(
         endpoint=address, headers=dict(headers), timeout=TIMEOUT_S, compression=Compression.Gzip, session=session
     )
@@ -177,15 +198,26 @@ def sender(address: str, headers: Mapping[str, str], old_names: bool) -> Send:
     return send
 
 
-def _session(address: str) -> tuple[Any, list[str]]:
+def session_for(address: str, headers: Mapping[str, str]) -> tuple[Any, list[str]]:
     """What speaks HTTP for the exporter, and what it has to say: redirects are not followed, so that no header goes
-    to another host, and a password file of this machine is not asked."""
+    to another host, a password file of this machine is not asked, and the library adds no headers from variables of
+    its own: those are for whatever collector they were set for."""
+    import logging
+
     import requests
 
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it would write to the screen
     session, said = requests.Session(), list[str]()
     session.max_redirects = 0
     session.trust_env = not is_loopback(address)
-    session.auth = lambda request: request
+    own = PLAIN_HEADERS | {name.lower() for name in headers}
+
+    def bare(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        for name in [name for name in request.headers if name.lower() not in own]:
+            del request.headers[name]
+        return request
+
+    session.auth = bare
 
     def noted(response: requests.Response, *_: object, **__: object) -> None:
         if not 200 <= response.status_code < 300:
@@ -195,14 +227,20 @@ def _session(address: str) -> tuple[Any, list[str]]:
     return session, said
 
 
+def this_app() -> Any:
+    """Who tells, in the words of the SDK."""
+    from opentelemetry.sdk.resources import Resource
+
+    return Resource({"service.name": "sophia", "service.instance.id": INSTANCE, "process.pid": os.getpid()})
+
+
 def converter(old_names: bool) -> Callable[[Span], ReadableSpan]:
     """A function that makes our spans those of the SDK."""
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-    resource = Resource({"service.name": "sophia", "process.pid": os.getpid()})
+    resource = this_app()
     scope, sampled = InstrumentationScope("sophia"), TraceFlags(TraceFlags.SAMPLED)
     # What a server told us is not the server's own span: that one it sends itself, where it is told to.
     kinds = {"internal": SpanKind.INTERNAL, "client": SpanKind.CLIENT, "server": SpanKind.INTERNAL}

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from sophia_core import events
 from sophia_core.events import Event
 from sophia_core.metrics.ports import Quantiles
+from sophia_core.sanitize import one_line
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
@@ -73,6 +74,7 @@ NAMES: Final[Mapping[str, About]] = {
 BOUNDS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 """Upper ends of the buckets of every histogram, in seconds; one without an end follows."""
 OTHER: Final = "other"
+LONGEST_LABEL: Final = 120
 MOST_SERIES: Final = 200
 """Of one name; models beyond it count as one."""
 RECENT_S: Final = 300.0
@@ -145,6 +147,10 @@ class Own:
 
     def _key(self, name: str, values: tuple[str, ...], known: dict[tuple[str, Labels], float]) -> tuple[str, Labels]:
         key = name, tuple(zip(NAMES[name].labels, values, strict=True))
+        if key in known:
+            return key
+        # What a server calls its model may hold anything, and be of any length.
+        key = name, tuple((label, one_line(value, LONGEST_LABEL)) for label, value in key[1])
         if key in known:
             return key
         count = self._series.get(name, 0)

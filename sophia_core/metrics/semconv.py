@@ -35,6 +35,9 @@ OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
 REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
 
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - a name, no secret
+"""Of the old metric of tokens only."""
+
 # What is common to all
 ERROR_TYPE: Final = "error.type"
 SERVER_ADDRESS: Final = "server.address"

@@ -25,7 +25,7 @@ class MetricsTarget(Section):
 
 
 class MetricsSettings(Section):
-    """What servers, this machine and the app itself measure; kept in the encrypted store, sent nowhere."""
+    """What servers, this machine and the app itself measure; kept in the encrypted store, sent only where told."""
 
     enabled: bool = Field(True, description="Ask servers for their numbers while the app runs, and keep them.")
     providers: bool = Field(True, description="Ask the providers' own `/metrics`, where their kind of server has one.")
@@ -35,4 +35,11 @@ class MetricsSettings(Section):
     keep_days: int = Field(400, ge=1, le=3650, description="Days that hourly numbers are kept; finer ones less long.")
     max_megabytes: int = Field(128, ge=4, le=4096, description="The most that all of them may take on the disk.")
     serve_port: int = Field(9464, ge=0, le=65_535, description="The port of `sophia metrics serve`; a free one when 0.")
+    otlp_endpoint: Address | None = Field(
+        None, description="A collector that gets every number (OTLP over HTTP), such as `http://127.0.0.1:4318`."
+    )
+    otlp_headers_env: str | None = Field(
+        None, description="The environment variable that holds its headers: `name=value,name=value`."
+    )
+    otlp_interval_s: Annotated[float, Field(ge=1, le=3600)] = Field(60.0, description="Seconds between two tellings.")
     targets: tuple[MetricsTarget, ...] = Field((), description="What else is asked: one `[[metrics.targets]]` each.")

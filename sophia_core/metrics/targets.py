@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from backend_client.address import health_url
+from backend_client.address import health_url, insecure_transport
 from backend_client.auth import ApiKey, Auth, NoAuth, Secret
 from backend_client.errors import BackendError
 from backend_client.types import Endpoint
@@ -63,6 +63,8 @@ def targets_of(
             addresses.add(watched.target.url)
         if each.api_key_env and not env.get(each.api_key_env):
             problems.append((f"{each.name}: {each.api_key_env} is not set.", "It is asked without a key."))
+        elif insecure_transport(Endpoint(watched.target.url, None, watched.auth)):
+            problems.append((f"{each.name}: its key travels unencrypted.", "Write https:// where it speaks that."))
     for provider in providers if settings.providers else ():
         told = _of_provider(provider, settings, embedded)
         if told is not None and told.target.name not in found and told.target.url not in addresses:

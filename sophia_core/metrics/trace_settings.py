@@ -17,7 +17,8 @@ class TraceSettings(Section):
     keep_days: int = Field(30, ge=1, le=3650, description="Days after which a turn's steps are forgotten.")
     propagate: bool = Field(True, description="Send a W3C `traceparent` with every request to a provider.")
     names: Literal["current", "old"] = Field(
-        "current", description="Which GenAI names collectors get; dashboards made before 2026 know the old ones."
+        "current",
+        description="Which GenAI names collectors get; dashboards made before 2026 know the old ones.",
     )
     otlp_endpoint: Address | None = Field(
         None, description="A collector that gets every span (OTLP over HTTP), such as `http://127.0.0.1:4318`."

@@ -43,7 +43,10 @@ MOST_OPEN: Final = 64
 """Turns at once; what is beyond them was never ended by whoever began it."""
 MOST_WAITING: Final = 50
 """Traces that wait in memory for a store that takes nothing now."""
+TOGETHER_S: Final = 1.0
+"""How long a trace waits for others to be written with, and for the screen to be done with the answer."""
 DAY_MS: Final = 86_400_000
+MOST_LISTED: Final = 100_000
 LAST: Final = "last"
 Order = Literal["latest", "slowest"]
 
@@ -64,6 +67,10 @@ class Waterfall:
     def lines(self, width: int, *, ascii_only: bool = False) -> builtins.list[str]:
         """A line for each span, cut to this many cells."""
         return waterfall.text(self.spans, width, ascii_only=ascii_only)
+
+    def in_words(self) -> str:
+        """A sentence for each span, for who does not see bars."""
+        return "\n".join(waterfall.spoken(self.spans))
 
     def __str__(self) -> str:
         return "\n".join(self.lines(shutil.get_terminal_size((100, 24)).columns))
@@ -107,6 +114,7 @@ class Traces:
         self._answers: dict[str, Recording] = {}
         self._here: dict[str, Here] = {}
         self._waiting: OrderedDict[str, KeptTrace] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
         self._exporter: Exporter | None = None
         self._heard: dict[type, Callable[[Any], None]] = {
@@ -190,23 +198,32 @@ class Traces:
         self._write_soon()
 
     def _write_soon(self) -> None:
-        if self._waiting and (self._writing is None or self._writing.done()):
+        if self._waiting and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TOGETHER_S, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(), name="traces")
 
     async def _write(self) -> None:
-        """Writes what waits; a store that takes nothing now gets it another time."""
+        """Writes what waits, together; a store that takes nothing now gets it another time."""
         while self._waiting and (store := self._vault.store) is not None:
             if store.read_only:
                 return
-            answer_id, trace = self._waiting.popitem(last=False)
+            traces = dict(self._waiting)
+            self._waiting.clear()
             try:
-                await store.traces.add(trace, turns=self._settings.keep_turns, days=self._settings.keep_days)
+                await store.traces.add(*traces.values(), turns=self._settings.keep_turns, days=self._settings.keep_days)
             except StoreError:
-                self._waiting.setdefault(answer_id, trace)
+                self._waiting = OrderedDict(traces | self._waiting)
                 return
 
     async def written(self) -> None:
         """Waits until the store has everything, or takes no more now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._writing is not None:
             await asyncio.wait([self._writing])
         await self._write()
@@ -268,7 +285,7 @@ class Traces:
         await self.written()
         traces = (await self._vault.get()).traces
         since = time.time_ns() // 1_000_000 - max(0, days) * DAY_MS
-        return [_timing(each) for each in await traces.list(order, limit, max(0, since))]
+        return [_timing(each) for each in await traces.list(order, min(limit, MOST_LISTED), max(0, since))]
 
     async def _any_kept(self) -> None:
         await self.written()
@@ -289,7 +306,7 @@ class Traces:
 
 def kept(recording: Recording, event: TurnFinished, spans: Sequence[Span]) -> KeptTrace:
     """A turn's spans as the store keeps them."""
-    from local_store.traces import KeptTrace
+    from local_store.traces import LONGEST, KeptTrace
 
     model, provider = one_line(event.model or "", 120), one_line(event.provider or "", 120)
     name = f"{model}@{provider}" if model and provider else model or provider
@@ -302,8 +319,17 @@ def kept(recording: Recording, event: TurnFinished, spans: Sequence[Span]) -> Ke
         int(recording.start * 1000),
         round(spans[0].end - spans[0].start, 6),
         None if event.first_token_s is None else round(event.first_token_s, 6),
-        as_text(spans),
+        _fitting(spans, LONGEST),
     )
+
+
+def _fitting(spans: Sequence[Span], longest: int) -> str:
+    """The text of as many of them as may be kept: names that servers give to tools may be long, and many."""
+    text = as_text(spans)
+    while len(text) > longest and len(spans) > 1:
+        spans = spans[: len(spans) // 2]
+        text = as_text(spans)
+    return text
 
 
 def as_text(spans: Sequence[Span]) -> str:
@@ -312,7 +338,7 @@ def as_text(spans: Sequence[Span]) -> str:
         (s.trace_id, s.span_id, s.parent_id, s.name, round(s.start, 6), round(s.end, 6), s.ok, s.attributes, s.kind)
         for s in spans
     ]
-    return json.dumps(rows, separators=(",", ":"))
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
 def spans_of(text: str) -> tuple[Span, ...]:

@@ -68,6 +68,21 @@ def text(spans: Sequence[Span], width: int, *, ascii_only: bool = False) -> list
     return [line(row, label, room, ascii_only=ascii_only).rstrip() for row in found]
 
 
+def spoken(spans: Sequence[Span]) -> list[str]:
+    """A line for each span in words: what it was, how long it took, and when it began."""
+    ordered = tree(spans)
+    if not ordered:
+        return []
+    begin = min(span.start for span in spans)
+    return [_spoken(span, begin, first=not number) for number, (_, span) in enumerate(ordered)]
+
+
+def _spoken(span: Span, begin: float, *, first: bool) -> str:
+    after = "" if first else f", begun after {duration(span.start - begin, ascii_only=True)}"
+    told = "" if span.ok else ", failed"
+    return f"{one_line(span.name, 200)}: {duration(span.end - span.start, ascii_only=True)}{after}{told}."
+
+
 def line(row: Row, label: int, room: int, *, ascii_only: bool = False) -> str:
     """One row: its label, its bar, how long it took."""
     name = row.label + " " * (label - cells(row.label))

@@ -166,13 +166,14 @@ def _changed(objective: Objective, burn: Burn | None) -> ObjectiveChanged:
 
 def _row(objective: Objective, state: ObjectiveState) -> ObjectiveRow:
     limit = f" within {objective.seconds:g} s" if objective.seconds is not None else ""
-    fastest = max(state.burn.items(), key=lambda each: each[1], default=None)
+    known = state.state != "unknown"  # of a handful of events no share says anything yet
+    fastest = max(state.burn.items(), key=lambda each: each[1], default=None) if known else None
     return ObjectiveRow(
         objective.name,
         f"{objective.target * 100:.4g} %{limit}, {objective.days:g} days",
         "–" if state.good is None else f"{state.good * 100:.5g} %",
         state.events,
-        "–" if state.budget_left is None else f"{state.budget_left * 100:.0f} %",
+        "–" if state.budget_left is None or not known else f"{state.budget_left * 100:.0f} %",
         "–" if fastest is None else f"{fastest[1]:.1f}× ({fastest[0]})",
-        state.state,
+        state.state if known or not state.events else "too few yet",
     )

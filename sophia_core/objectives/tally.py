@@ -12,6 +12,8 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 MINUTE: Final = 60
+AHEAD: Final = 60
+"""Minutes by which the clock may be put back before what was counted is dated anew."""
 
 
 class Counted(NamedTuple):
@@ -38,6 +40,7 @@ class Tally:
     def add(self, at: float, good: float, of: float = 1.0) -> None:
         """Count `good` of `of` at a time (seconds since the epoch); in the last minute where the clock was set back."""
         minute = int(at // MINUTE)
+        self._not_beyond(minute)
         last = self._sums[-1] if self._sums else Counted(0.0, 0.0)
         total = Counted(last.good + good, last.all + of)
         if self._minutes and minute <= self._minutes[-1]:
@@ -47,6 +50,12 @@ class Tally:
         self._sums.append(total)
         if self._minutes[0] < minute - 2 * self._keep:
             self._forget(minute - self._keep)
+
+    def _not_beyond(self, minute: int) -> None:
+        """What was counted while the clock was far ahead was just now: it would never grow old otherwise."""
+        if self._minutes and self._minutes[-1] > minute + AHEAD:
+            first = bisect_left(self._minutes, minute)
+            self._minutes[first:], self._sums[first:] = [minute], [self._sums[-1]]
 
     def load(self, stretches: Iterable[tuple[float, float, float]]) -> None:
         """Put before what was counted so far what others counted: (begin, good, all) of stretches, in their order."""

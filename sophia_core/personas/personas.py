@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sophia_core.chat.manner import Manner, usual
 from sophia_core.commands import CommandError, command
-from sophia_core.events import Bus, Event, Notice, PersonaChanged, SessionChanged
+from sophia_core.events import FREQUENT, Bus, Event, Notice, PersonaChanged, SessionChanged
 from sophia_core.personas.library import Folders, Library
 from sophia_core.personas.persona import NAME, NOBODY, RESERVED, Persona, Voice
 from sophia_core.personas.variables import fill, used, values_here
@@ -87,7 +87,7 @@ class Personas:
         """The digest of every text that was shown, by the persona's name."""
         self._told: str | None = None
         self._missed: set[str] = set()
-        bus.subscribe(self._heard)
+        bus.subscribe(self._heard, without=FREQUENT)
 
     # Who answers
 

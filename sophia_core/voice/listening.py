@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from sophia_core.commands import CommandError, command
 from sophia_core.events import (
+    FREQUENT,
     Bus,
     Event,
     LevelMeasured,
@@ -106,7 +107,7 @@ class Listening:
         """In frames since the microphone was opened."""
         self._loudest = 0.0
         self._level = LevelMeasured(0.0)
-        bus.subscribe(self._happened)
+        bus.subscribe(self._happened, without=FREQUENT)
 
     @property
     def open(self) -> bool:

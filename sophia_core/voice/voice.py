@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from sophia_core.events import Bus, Event, ListeningChanged, Notice
+from sophia_core.events import FREQUENT, Bus, Event, ListeningChanged, Notice
 from sophia_core.voice.choosing import Choosing
 from sophia_core.voice.files import Files
 from sophia_core.voice.listening import Listening
@@ -101,7 +101,7 @@ class Voice:
             voice_of=lambda: self._voice_of(current.persona),
             editable=lambda: self.listening.editable,
         )
-        bus.subscribe(self._heard)
+        bus.subscribe(self._heard, without=FREQUENT)
 
     @property
     def owners(self) -> tuple[object, ...]:

@@ -29,7 +29,7 @@ class PaneState:
     section: Section = "overview"
     signal: str = FIRST
     window: Window = field(default_factory=Window)
-    range_s: float = RANGES["1h"]
+    range_s: float = RANGES["5m"]
     """What the window goes back to."""
     paused: bool = False
     sorting: Mapping[Section, Sorting] = field(default_factory=dict)

@@ -197,7 +197,8 @@ class MetricsPane(Vertical):
 
     def _show_keys(self) -> None:
         kind = {"overview": "page", "plot": "plot"}.get(self.state.section, "table")
-        keys = [f"{key} {what}" for key, what in (*KEYS[kind], *KEYS["all"])]
+        shown = [each for each in KEYS[kind] if each[0] != "Enter" or self.state.section == "slow"]
+        keys = [f"{key} {what}" for key, what in (*shown, *KEYS["all"])]
         if self._ascii:
             keys = [each.replace("← →", "arrows").replace("↑ ↓", "up down") for each in keys]
         words = "  ".join([*keys, self._leave])

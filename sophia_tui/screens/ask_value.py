@@ -82,7 +82,7 @@ class AskValue(Finder[str]):
 
     async def _read(self, typed: str) -> None:
         self._offers = await self._find(typed)
-        if self.is_mounted:
+        if self.query("#nothing"):  # else it has been left, or does not stand yet
             nothing = "Nothing fits." if self._strict and not self._offers else ""
             self.query_one("#nothing", Line).say(nothing)
             self.refit()

@@ -405,6 +405,8 @@ class Prompt(TextArea):
             self._show_completions()
 
     def _show_completions(self) -> None:
+        if not self.is_attached:
+            return  # the app is being left, and keys are still on their way
         line = self.document.get_line(0)
         wanted = self.complete is not None and self.document.line_count == 1 and line.startswith("/")
         matches = self.complete(line) if wanted and self.complete and self.has_focus else ()

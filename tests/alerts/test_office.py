@@ -19,7 +19,15 @@ from sophia_core.alerts.alerts import Alerts
 from sophia_core.alerts.slack import Slack
 from sophia_core.alerts.telling import packed
 from sophia_core.commands import CommandError, NeedsConfirmation
-from sophia_core.events import AlertAcknowledged, AlertRaised, AlertResolved, DeliveryFailed, Event, MetricsMeasured
+from sophia_core.events import (
+    AlertAcknowledged,
+    AlertRaised,
+    AlertResolved,
+    DeliveryFailed,
+    Event,
+    MetricsMeasured,
+    Notice,
+)
 from sophia_core.metrics.ports import Alert, Reading
 from sophia_core.runtime import Runtime
 from sophia_core.settings import load_settings
@@ -319,3 +327,23 @@ async def test_what_is_too_old_is_not_told(bench: Callable[..., Awaitable[Bench]
     await late.close()
     (dead,) = await store.deliveries.list("dead")
     assert "too old" in dead.error and one.pager.requests == 0
+
+
+async def test_whoever_watches_does_not_end_unseen(bench: Callable[..., Awaitable[Bench]]) -> None:
+    one = await bench()
+    broken = True
+
+    def readings() -> dict[str, Reading]:
+        if broken:
+            raise OverflowError
+        return one._readings()
+
+    one.alerts.sources.readings = readings
+    one.alerts.start()
+    for _ in range(2):
+        one.measured(90.0)
+        await one.until(lambda: any("cannot be judged" in each.text for each in one.heard(Notice)))
+    assert sum("cannot be judged" in each.text for each in one.heard(Notice)) == 1
+    broken = False
+    one.alerts.guard.look_again()
+    await one.until(lambda: len(one.pager.taken) == 1)

@@ -293,6 +293,14 @@ async def test_a_wrong_key_is_not_asked_with_again_for_a_while(here: Here) -> No
     assert mouth.available() and await said(mouth)
 
 
+async def test_a_server_without_speech_is_said_to_have_none(here: Here) -> None:
+    server = here.build()
+    here.server.fault = "no_path"
+    for asked in (said(SpeechMouth(server, voice="x", model="y")), TranscriptionEar(server).transcribe(hum(1, 16_000))):
+        error = await failed(asked)
+        assert error.message == "it has no speech" and error.status == 404 and "another voice" in error.hint, error
+
+
 async def test_a_path_that_is_missing_closes_only_what_it_was_for(here: Here) -> None:
     server = here.build()
     mouth, ear = SpeechMouth(server, voice="x", model="y"), TranscriptionEar(server)

@@ -23,6 +23,7 @@ def test_nothing_is_foretold_from_one_day() -> None:
     found = forecast(days(1, 5.0, 5.0), MONDAY)
     assert (found.expected, found.low, found.high) == (None, None, None)
     assert "too few" in found.note
+    assert str(found).startswith("2026-11: $5.00 so far. ") and "None" not in str(found)
 
 
 def test_few_days_say_that_they_are_few() -> None:

@@ -21,6 +21,13 @@ async def session(store: Store) -> str:
     return (await store.sessions.create("one")).id
 
 
+async def test_traces_are_written_together_and_the_later_of_an_answer_counts(store: Store) -> None:
+    one = trace(await session(store), "01ABC")
+    await store.traces.add(one, replace(one, answer_id="01ABD"), replace(one, status="failed"))
+    assert (await store.traces.get("01ABC")).status == "failed"
+    assert {each.answer_id for each in await store.traces.list()} == {"01ABC", "01ABD"}
+
+
 async def test_a_trace_is_found_by_the_beginning_of_its_answers_id(store: Store) -> None:
     one = trace(await session(store), "01ABC")
     await store.traces.add(one)

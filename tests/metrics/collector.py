@@ -1,4 +1,4 @@
-"""A collector of traces on loopback: it speaks OTLP/HTTP with the official messages, compressed or not."""
+"""A collector of traces and metrics on loopback: it speaks OTLP/HTTP with the official messages, compressed or not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -25,6 +26,8 @@ class Collector:
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.spans: list[Any] = []
+        self.metrics: list[dict[str, Any]] = []
+        """Of each message the metrics by name."""
         self.resources: list[Any] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -43,15 +46,21 @@ class Collector:
         body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
         if handler.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        message = ExportTraceServiceRequest.FromString(body)
         with self.came:
             self.paths.append(handler.path)
             self.headers.append({name.lower(): value for name, value in handler.headers.items()})
-            if self.status == 200:
-                for group in message.resource_spans:
+            if self.status == 200 and handler.path.endswith("/v1/metrics"):
+                self._take_metrics(ExportMetricsServiceRequest.FromString(body))
+            elif self.status == 200:
+                for group in ExportTraceServiceRequest.FromString(body).resource_spans:
                     self.resources.append(group.resource)
                     self.spans += [span for scope in group.scope_spans for span in scope.spans]
             self.came.notify_all()
+
+    def _take_metrics(self, message: Any) -> None:
+        for group in message.resource_metrics:
+            self.resources.append(group.resource)
+            self.metrics.append({each.name: each for scope in group.scope_metrics for each in scope.metrics})
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         collector = self

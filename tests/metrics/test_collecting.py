@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from backend_client.errors import Unreachable
+from backend_client.scraping.exposition import Reader
+from backend_client.scraping.scraper import Scraped, ScrapeTarget
 from local_store import Argon2Cost, KeyPolicy, StorePaths, open_store
 from local_store.errors import StoreFull
 from local_store.metrics import Metrics as Kept
@@ -110,6 +112,17 @@ async def test_what_was_not_asked_lately_is_stale_also_when_the_clock_jumps(meas
     for at in (time.time() - 60, time.time() + 3600):
         collector.measured(Reading("box", at, "up"))
         assert collector.readings()["box"].health == "stale"
+
+
+async def test_who_tells_too_much_is_asked_less_often_and_not_stale_for_that(measuring: Open) -> None:
+    it = measuring()
+    collector, asked = it.metrics._collector, ScrapeTarget("box", "http://box/metrics", "vllm")
+    collector.watch((Target("box", "vllm"),))
+    page = await Reader().read(b"vllm:num_requests_running 1\n")
+    for again, health in ((0.0, "stale"), (9.0, "up")):
+        collector.scraped(Scraped(asked, time.time() - 12, 1.0, 0.1, page, again_s=again))
+        assert collector.readings()["box"].health == health
+    assert collector.readings()["box"].reason == "It tells so much that it is asked every 9 s only."
 
 
 async def test_readings_of_a_second_are_told_once(measuring: Open) -> None:

@@ -139,7 +139,7 @@ async def test_the_server_answers_one_question_and_nothing_else(measuring: Measu
     try:
         async with asyncio.timeout(60):
             port = await where
-        answer = await ask(port, b"GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n")
+        answer = await ask(port, b"GET /metrics?x=1 HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n")
         head, _, body = answer.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 OK") and b"text/plain" in head and b"# TYPE chat_requests_total" in body
         assert (await ask(port, b"HEAD /metrics HTTP/1.1\r\n\r\n")).endswith(b"\r\n\r\n")

@@ -169,7 +169,7 @@ async def test_it_scrolls_and_fits_on_any_terminal(top: Open) -> None:
 async def test_the_plot_is_torn_where_nothing_was_measured(top: Open) -> None:
     async with top() as (_, pane, pilot, source):
         source.tracks = [Track("a", tuple((NOW - 3600 + at * 60, None if 20 <= at < 40 else 5.0) for at in range(60)))]
-        await pilot.press("2")
+        await pilot.press("2", "r")
         await until(pilot, lambda: pane.plot.has_plot and pane.plot.drawn_dots())
         columns = pane.plot.drawn_dots()
         wide = max(columns) + 1
@@ -179,13 +179,13 @@ async def test_the_plot_is_torn_where_nothing_was_measured(top: Open) -> None:
 
 async def test_zoom_range_and_signal_ask_for_other_history(top: Open) -> None:
     async with top() as (_, _, pilot, source):
-        for key, span in (("2", 3600), ("plus", 1800), ("r", 21_600)):
+        for key, span in (("2", 300), ("plus", 150), ("r", 3600)):
             await pilot.press(key)
             await until(pilot, lambda span=span: source.asked and _span(source) == span)  # type: ignore[misc]
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: source.asked[-1][2] < NOW)
         await pilot.press("0")
-        await until(pilot, lambda: source.asked[-1][2] == NOW and _span(source) == 21_600)
+        await until(pilot, lambda: source.asked[-1][2] == NOW and _span(source) == 3600)
         signal = source.asked[-1][0]
         await pilot.press("n")
         await until(pilot, lambda: source.asked[-1][0] != signal)
@@ -203,7 +203,7 @@ async def test_the_wheel_zooms(top: Open) -> None:
         await pilot.press("2")
         await until(pilot, lambda: pane.plot.has_plot)
         await pilot._post_mouse_events([_wheel()], "Plot", offset=(30, 5))
-        await until(pilot, lambda: source.asked and _span(source) == 1800)
+        await until(pilot, lambda: source.asked and _span(source) == 150)
 
 
 def _wheel() -> type:

@@ -83,7 +83,7 @@ def test_what_is_written_down_goes_first_and_once() -> None:
         "Two targets are called 'gpus'.",
     ]
     with_key, problems = targets_of(written, [], {"BOX_KEY": "s"})
-    assert with_key[0].auth == ApiKey(Secret("s")) and len(problems) == 3
+    assert with_key[0].auth == ApiKey(Secret("s")) and len(problems) == 4
 
 
 def test_providers_can_be_left_alone() -> None:

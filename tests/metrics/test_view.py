@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from backend_client.scraping import types as signals
-from sophia_core.metrics.ports import Quantiles, Reading, Target
+from sophia_core.metrics.ports import ObjectiveState, Quantiles, Reading, Target
 from sophia_core.metrics.view import words as said
 from sophia_core.metrics.view.cards import card, overview
 from sophia_core.metrics.view.nodes import HERE, nodes_of
@@ -170,6 +170,12 @@ def test_columns_go_one_by_one_when_there_is_no_room() -> None:
 def test_a_slow_turn_leads_to_its_trace() -> None:
     row = table_of(world(), "slow").rows[0]
     assert row.then == ("trace.show", "a" * 12) and row.cells[1].text == "14 s"
+
+
+def test_of_a_handful_of_events_no_share_is_told() -> None:
+    few = ObjectiveState("first token", 0.95, 0.0, 1, -19.0, {"5m": 20.0}, "unknown")
+    said = text(replace(world(1), objectives=(few,)), "objectives")
+    assert "too few yet" in said and "-1900" not in said and "20.0" not in said
 
 
 def test_hostile_labels_are_plain_and_cut() -> None:

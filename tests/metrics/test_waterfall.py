@@ -115,3 +115,8 @@ def test_what_is_known_of_a_step_is_words() -> None:
     assert ("ended", "failed") in known
     assert (semconv.HTTP_STATUS, "503") in known
     assert all("\x1b" not in name + value for name, value in known)
+
+
+def test_who_does_not_see_bars_is_told_in_words() -> None:
+    assert waterfall.spoken(TURN)[:2] == ["chat m: 4.00 s, failed.", "queue near: 1.00 s, begun after 0 us."]
+    assert len(waterfall.spoken(TURN)) == len(TURN) and waterfall.spoken(()) == []

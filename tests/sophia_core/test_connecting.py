@@ -91,7 +91,7 @@ async def test_an_added_provider_answers_at_once(tmp_path: Path, server: Contrac
         await runtime.start()
         assert runtime.provider.name == "embedded"
         said = await runtime.run("provider.add", "here", server.base_url)
-        assert said == "here answers from now on."
+        assert said == "The server here answers from now on."
         assert [each.name for each in load_settings(env).settings.providers] == ["here"]
         turn = await runtime.run("chat.send", "hello")
         assert isinstance(turn, TurnFinished) and (turn.provider, turn.status) == ("here", "complete")

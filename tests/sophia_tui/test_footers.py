@@ -56,3 +56,9 @@ def test_what_waits_and_what_is_dead_name_the_outbox() -> None:
     waiting = replace(TURN, status="queued", provider=None, model=None, text="", error="nothing answers", hint="?")
     assert footer(waiting) == "nothing answers · asked by itself when somebody can be reached; /outbox shows it"
     assert footer_of_turn(waiting, "dead") == "nothing answers · /outbox tries it again or drops it"
+
+
+def test_a_cost_that_no_server_told_is_about_so_much() -> None:
+    told = {"cost_usd": 0.002}
+    assert footer(TURN, **told, cost_known="reported") == "gh200-a · qwen · $0.0020"
+    assert footer(TURN, **told, cost_known="table 2026-11") == "gh200-a · qwen · ≈ $0.0020"

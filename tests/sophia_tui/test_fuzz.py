@@ -146,6 +146,34 @@ async def test_enter_chooses_what_is_shown_and_not_what_was_found_since(open_app
         assert said == ["second"]
 
 
+async def test_offers_that_are_found_when_the_question_is_already_gone_harm_nothing(open_app: OpenApp) -> None:
+    async def find(typed: str) -> list[Offer]:
+        return [Offer("late")]
+
+    async with open_app() as (app, pilot):
+        screen = AskValue("Which?", find, strict=True)
+        await app.push_screen(screen)
+        await pilot.pause()
+        await screen.query_one("Box").remove()
+        await screen._read("x")
+        screen.dismiss(None)
+        await pilot.pause()
+        assert app._exception is None and app.is_running
+
+
+async def test_a_letter_that_comes_when_the_screen_is_already_gone_offers_nothing(open_app: OpenApp) -> None:
+    async with open_app() as (app, pilot):
+        prompt, screen = app.chat.prompt, app.screen
+        await pilot.pause()
+        assert prompt.has_focus
+        parent, screen._parent = screen._parent, None
+        try:
+            prompt.insert("/")
+        finally:
+            screen._parent = parent
+        assert not app.screen.query("CompletionPopup") and prompt.text == "/"
+
+
 async def test_a_prompt_without_room_for_a_letter_is_drawn(open_app: OpenApp) -> None:
     async with open_app() as (app, pilot):
         app.chat.prompt.styles.width = app.chat.prompt.gutter.width

@@ -132,5 +132,6 @@ def test_words_for_a_lock() -> None:
     assert told.endswith("(keyring: no such entry)")
     assert sentence("the passphrase is wrong") == "The passphrase is wrong."
     assert sentence("branch.tree cannot run now") == "branch.tree cannot run now."
+    assert sentence("base_url stands alone") == "base_url stands alone."
     assert sentence("Done!") == "Done!"
     assert sentence("") == ""

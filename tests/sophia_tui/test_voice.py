@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sophia_core.events import LevelMeasured, ListeningChanged
+from sophia_core.events import LevelMeasured, ListeningChanged, SpeakingChanged, SpeechHeard, VoiceChanged
 from sophia_core.voice.happenings import VoiceDegraded
 from sophia_tui.screens.ask_text import AskText
 from sophia_tui.voice_feed import VoiceValues, after
@@ -74,3 +74,13 @@ async def test_what_is_heard_is_never_more_than_text(open_app: Any) -> None:
 )
 def test_who_failed_is_named_once(reason: str, said: str) -> None:
     assert after(VoiceValues(), VoiceDegraded("mouth", "server", reason, "Next.")).trouble == said
+
+
+def test_why_another_one_listens_or_speaks_is_not_said_of_the_first() -> None:
+    second = after(VoiceValues(), VoiceChanged("ear", "embedded", "Server: it has no speech."))
+    assert after(second, ListeningChanged("opening", ear="embedded", open=True)).ear_why
+    again = after(second, ListeningChanged("opening", ear="server", open=True))
+    assert (again.ear, again.ear_why) == ("server", "")
+    assert after(again, SpeechHeard("hello", "embedded", 1.0, "prompt")).ear == "embedded"
+    spoken = after(VoiceValues(), VoiceChanged("mouth", "embedded", "Server: it has no speech."))
+    assert after(spoken, SpeakingChanged("speaking", mouth="server")).mouth_why == ""

@@ -106,12 +106,12 @@ class Looking:
         """Reads what is not in memory, unless it was read just now."""
         if abs(self._clock() - self._asked) < AGAIN_S:
             return
-        self._asked = self._clock()
         runtime = self._runtime
         self._objectives = runtime.objectives.states()
         store = runtime.vault.store
-        if store is None:
+        if store is None:  # it is looked again as soon as it is open
             return
+        self._asked = self._clock()
         try:
             self._kept = {each.key: _alert(each) for each in await store.alerts.list() if each.told}
             timings = await runtime.traces.list("slowest", limit=SLOWEST, days=1)

@@ -69,7 +69,7 @@ FIRST: Final = signals.GENERATION_RATE
 class Window:
     """The stretch that is shown: how long, and how long before now it ends."""
 
-    span: float = RANGES["1h"]
+    span: float = RANGES["5m"]
     back: float = 0.0
     """0: it goes on to now, and moves with it."""
 

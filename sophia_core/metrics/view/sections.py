@@ -282,11 +282,16 @@ def _objectives(seen: Seen, ascii_only: bool) -> Table:
 
 def _objective_row(each: ObjectiveState) -> Row:
     tones: Mapping[str, Tone] = {"ok": "good", "burning": "warning", "breached": "bad", "unknown": "muted"}
-    burn = "  ".join(f"{rate:.1f}× in {window}" for window, rate in each.burn.items())
-    left = each.budget_left
+    known = each.state != "unknown"  # of a handful of events no share says anything yet
+    burn = "  ".join(f"{rate:.1f}× in {window}" for window, rate in each.burn.items()) if known else ""
+    left = each.budget_left if known else None
     told = (
         words(one_line(each.name, 60)),
-        Cell(each.state, float(("unknown", "ok", "burning", "breached").index(each.state)), tones[each.state]),
+        Cell(
+            each.state if known or not each.events else "too few yet",
+            float(("unknown", "ok", "burning", "breached").index(each.state)),
+            tones[each.state],
+        ),
         number(exact_share(each.target), each.target),
         number(exact_share(each.good), each.good),
         number(share(left), left, "bad" if left is not None and left <= 0 else ""),
@@ -300,10 +305,10 @@ def _alerts(seen: Seen, ascii_only: bool) -> Table:
     columns = (
         Column("severity", "Severity"),
         Column("since", "Since", right=True),
+        Column("state", "State", rank=1),
+        Column("source", "Where", rank=2),
+        Column("rule", "Rule", rank=3),
         Column("summary", "What"),
-        Column("source", "Where", rank=1),
-        Column("rule", "Rule", rank=2),
-        Column("state", "State", rank=3),
     )
     rows = tuple(_alert_row(each, seen.at) for each in seen.alerts)
     return Table(columns, rows, "Nothing is wrong that a rule knows of.")
@@ -315,10 +320,10 @@ def _alert_row(alert: Alert, now: float) -> Row:
     told = (
         Cell(alert.severity, float(SEVERITIES.index(alert.severity)), tones[alert.severity]),
         number(span(now - alert.at), now - alert.at),
-        words(one_line(alert.summary, 300)),
+        words(state),
         words(one_line(alert.source, 60)),
         words(one_line(alert.rule, 60)),
-        words(state),
+        words(one_line(alert.summary, 300)),
     )
     return Row(alert.key, told)
 

@@ -20,7 +20,7 @@ from sophia_core.attach.reading import Ready
 from sophia_core.events import LevelMeasured, ListeningChanged, SpeakingChanged, VoiceDegraded
 from sophia_core.metrics.ports import Span
 from sophia_core.metrics.tracing import Waterfall
-from sophia_core.metrics.view.seen import Seen
+from sophia_core.metrics.view.seen import CostLine, Seen
 from sophia_tui.screens.allow_program import AllowProgram
 from sophia_tui.screens.ask_secret import AskSecret
 from sophia_tui.screens.ask_text import AskText
@@ -238,6 +238,28 @@ async def metrics_all_down(walk: Walk) -> None:
 async def metrics_stale_and_locked(walk: Walk) -> None:
     locked = replace(fallen(world(2), "stale", "it did not answer in 2 s"), note="The store is locked.")
     await metrics(walk, World(locked))
+
+
+@state()
+async def metrics_cost(walk: Walk) -> None:
+    """What was spent, what the month will cost, and how budgets stand."""
+    spent = (
+        CostLine("paid answers today", 4.2, 5.0),
+        CostLine("this month", 61.3, note="$88.20 by its end ($74.00 to $102.40)."),
+        CostLine("gh200 idle today", 51.2, note="$3.20 an hour; $9.10 booked to answers from here, busy 171 min"),
+        CostLine("budget team", 83.0, 100.0, "2026-11"),
+        CostLine("budget reviewer", 0.021, 0.02, "2026-11-23, stops now"),
+    )
+    await metrics(walk, World(replace(world(1), costs=spent)))
+    await walk.do("/metrics.view cost")
+
+
+@state()
+async def metrics_alerts(walk: Walk) -> None:
+    seen = world(2)
+    known = (*seen.alerts, *(replace(each, key="other", action="acknowledge") for each in seen.alerts[:1]))
+    await metrics(walk, World(replace(seen, alerts=known)))
+    await walk.do("/metrics.view alerts")
 
 
 @state(TZ="UTC")
