@@ -5,9 +5,9 @@
 `--all`: not only tracing but everything that is measured of a turn: its own counts, objectives, samples, the trace.
 
 Only the wire is played from memory. `loop` is CPU of the event loop's own thread, which is what a screen would feel;
-`all` is that of the whole process, with the writing: of turns in a row, whose traces and counts are written together as
-in the app, once a round. Both kinds of turn take turns, so that a busy machine
-disturbs them alike.
+`all` is that of the whole process, with the writing: of turns in a row, whose traces and counts are written together,
+once a round (`--turns 1`: of turns by themselves). Both kinds of turn take turns, so that a busy machine disturbs them
+alike.
 """
 
 from __future__ import annotations

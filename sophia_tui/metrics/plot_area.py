@@ -111,12 +111,10 @@ class PlotArea(Vertical, can_focus=True):
         plot: Plot = module.Plot(id="plot")
         await self.mount(plot, before="#lines")
         self._plot = plot
-        self._fit()
         self.call_after_refresh(self._draw)
 
     def on_resize(self, event: events.Resize) -> None:
         """Smaller or larger: another way to draw may be the right one."""
-        self._fit()
         self._draw()
 
     def _fit(self) -> None:
@@ -148,6 +146,7 @@ class PlotArea(Vertical, can_focus=True):
     def _draw(self) -> None:
         if not self.is_mounted or not self.display:
             return
+        self._fit()  # each time: it may have been brought, or shown, since
         state, now = self._state, self._clock()
         tracks, more = chosen(self._tracks)
         self._say(tracks)

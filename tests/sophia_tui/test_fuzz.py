@@ -24,6 +24,7 @@ from sophia_tui.screens.finder import Rows
 from sophia_tui.screens.help import HelpScreen
 from sophia_tui.screens.pick import Pick, PickItem
 from tests.sophia_tui.test_app import OpenApp
+from tests.sophia_tui.test_missing_values import until
 
 
 async def test_a_second_escape_on_its_way_does_not_close_what_lies_below(open_app: OpenApp) -> None:
@@ -220,8 +221,8 @@ async def test_a_dialog_lays_nothing_below_it_out_again(open_app: OpenApp, monke
         await pilot.pause()
         assert below not in laid_out
         await pilot.resize_terminal(70, 12)
-        assert {below, screen} <= set(laid_out) and below.size == screen.size == (70, 12)
-        assert screen.has_class("-short")
+        await until(pilot, lambda: {below, screen} <= set(laid_out) and below.size == screen.size == (70, 12))
+        await until(pilot, lambda: screen.has_class("-short"))
 
 
 async def test_a_list_that_was_left_is_not_drawn_again(open_app: OpenApp) -> None:
