@@ -82,7 +82,9 @@ async def house(
     """A runtime whose first provider has somebody to sign in at."""
     home.mkdir(exist_ok=True)
     issuer = oidc.issuer if oidc else "https://login.test"
-    home.joinpath("config.toml").write_text(BOX.format(base_url="http://127.0.0.1:9/v1", issuer=issuer, client=client))
+    config, text = home / "config.toml", BOX.format(base_url="http://127.0.0.1:9/v1", issuer=issuer, client=client)
+    if not config.exists() or config.read_text() != text:  # another process may be reading it just now
+        config.write_text(text)
     variables = {"SOPHIA_HOME": str(home), "SOPHIA_NO_KEYRING": "1", **env}
     transport = ScriptedTransport() if scripted else HttpTransport()
     runtime = Runtime(load_settings(variables), transport=transport, env=variables)
