@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,13 @@ def pauses_that_wait_for_the_app(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     use_for_pauses(monkeypatch)
     with watched_threads():
         yield
+
+
+async def until(pilot: Pilot[int], true: Callable[[], object]) -> None:
+    """Waits for something to be so."""
+    async with asyncio.timeout(30):
+        while not true():
+            await pilot.pause()
 
 
 async def settle(app: SophiaApp, pilot: Pilot[int]) -> None:

@@ -17,7 +17,7 @@ from sophia_tui.arranging import GONE
 from sophia_tui.screens.ask_text import AskText
 from sophia_tui.screens.confirm import Confirm
 from sophia_tui.widgets.session_rows import SessionRow, SessionRows
-from tests.sophia_tui.conftest import ENV
+from tests.sophia_tui.conftest import ENV, until
 
 OpenApp = Callable[..., AbstractAsyncContextManager[tuple[SophiaApp, Pilot[int]]]]
 
@@ -37,11 +37,6 @@ async def dialog(app: SophiaApp, pilot: Pilot[int], key: str, kind: type) -> Non
     while not isinstance(app.screen, kind):
         await pilot.pause()
     await pilot.pause()
-
-
-async def until(pilot: Pilot[int], true: Callable[[], bool]) -> None:
-    while not true():
-        await pilot.pause()
 
 
 def listed(app: SophiaApp) -> list[SessionRow]:

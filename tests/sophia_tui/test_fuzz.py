@@ -23,8 +23,8 @@ from sophia_tui.screens.confirm import Confirm
 from sophia_tui.screens.finder import Rows
 from sophia_tui.screens.help import HelpScreen
 from sophia_tui.screens.pick import Pick, PickItem
+from tests.sophia_tui.conftest import until
 from tests.sophia_tui.test_app import OpenApp
-from tests.sophia_tui.test_missing_values import until
 
 
 async def test_a_second_escape_on_its_way_does_not_close_what_lies_below(open_app: OpenApp) -> None:

@@ -15,14 +15,9 @@ from sophia_tui.screens.ask_text import AskText
 from sophia_tui.screens.ask_value import AskValue
 from sophia_tui.screens.confirm import Confirm
 from tests.scripted import chat
+from tests.sophia_tui.conftest import until
 
 OpenApp = Callable[..., AbstractAsyncContextManager[tuple[SophiaApp, Pilot[int]]]]
-
-
-async def until(pilot: Pilot[int], true: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not true():
-            await pilot.pause()
 
 
 async def send(app: SophiaApp, pilot: Pilot[int], line: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -24,7 +23,7 @@ from sophia_tui.tints import NAMED, READABLE, contrast, shade_of, tinted
 from sophia_tui.transcript import Entry
 from sophia_tui.widgets.status import StatusValues, arrange
 from tests.scripted import chat
-from tests.sophia_tui.conftest import settle
+from tests.sophia_tui.conftest import settle, until
 
 Open = Callable[..., AbstractAsyncContextManager[tuple[SophiaApp, Pilot[int]]]]
 
@@ -35,12 +34,6 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
-
-
-async def until(pilot: Pilot[int], true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not true():
-            await pilot.pause()
 
 
 async def send(app: SophiaApp, pilot: Pilot[int], line: str) -> None:
