@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 uv=${1:-uv}
 compile() {
     "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-        --no-emit-index-url --no-emit-find-links --only-binary :all: --extra embedded --extra files --extra memory --extra metrics --extra otlp --extra voice --group build \
+        --no-emit-index-url --no-emit-find-links --only-binary :all: --extra acp --extra embedded --extra files --extra mcp --extra memory --extra metrics --extra otlp --extra swarm --extra voice --group build \
         "$@" pyproject.toml
 }
 compile -o requirements/run.txt >/dev/null
