@@ -131,12 +131,13 @@ async def open_store(
     create: bool = True,
     policy: KeyPolicy | None = None,
     typed_only: bool = False,
+    handed: bytes | None = None,
 ) -> Store:
     """Return an unlocked, migrated store; everything that blocks runs in a thread.
 
     A store that does not exist is made with one key slot: the passphrase if one is given, else the OS keyring if a real
     one answers and `allow_keyring` says so, else a key file in `paths.device_dir`, which is weak. With `typed_only` a
-    store that has a passphrase or a recovery key is opened by one of them and by nothing else.
+    store that has a passphrase or a recovery key is opened by one of them and by nothing else. `handed` is what a process that has it open gave to this one, which it began.
 
     Raises NotFound when there is no store and `create` is false; NeedsPassphrase or Locked when no slot opens without
     a person; WrongPassphrase, WrongKey; KeysTampered, KeysMissing; Damaged, NotEncrypted, SchemaTooNew; NetworkFolder;
@@ -147,7 +148,7 @@ async def open_store(
     from local_store.store import open_unlocked
     from local_store.types import KeyPolicy
 
-    credentials = Credentials(passphrase or None, recovery_key or None, allow_keyring, typed_only)
+    credentials = Credentials(passphrase or None, recovery_key or None, allow_keyring, handed, typed_only)
     return await open_unlocked(paths, credentials, policy or KeyPolicy(), create=create)
 
 

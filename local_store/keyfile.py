@@ -62,6 +62,10 @@ class Keys:
         current = self._header.upgraded(master)
         return [current.unsealed(master, kept, self._paths.keys) for kept in current.data]
 
+    def handed(self) -> bytes:
+        """Return the master key, for a process of our own. Raises Locked."""
+        return self._master_key()
+
     def derive(self, purpose: str) -> bytes:
         """Return 32 bytes for one purpose; the same before and after an exchange of the keys."""
         return crypto.derive(self._root(), purpose, self._header.salt)

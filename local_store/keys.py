@@ -35,6 +35,8 @@ class Credentials:
     passphrase: str | None = field(default=None, repr=False)
     recovery_key: str | None = field(default=None, repr=False)
     allow_keyring: bool = True
+    handed: bytes | None = field(default=None, repr=False)
+    """What `KeySlots.for_own_process` gave to a process that this one was begun by."""
     typed_only: bool = False
     """Open with what a person typed and nothing else, if this store has such a slot: it was locked on purpose."""
 
@@ -80,6 +82,9 @@ def _first_slot(fresh: Header, master: bytes, paths: StorePaths, given: Credenti
 
 
 def _unlock(found: Header, paths: StorePaths, given: Credentials, policy: KeyPolicy) -> Keys:
+    if given.handed is not None:
+        found.verify(given.handed, paths.keys)
+        return Keys(paths, policy, found, given.handed, "passphrase")
     refusals: list[str] = []
     wrong: list[SlotKind] = []
     for kind in _order(found, given):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class KeySlots:
-    """The ways to open this store. No method returns a key, except the recovery key that has to be shown.
+    """The ways to open this store. No method returns a key, except the recovery key that has to be shown, and the one
+    that a process of our own is handed over a pipe.
 
     Every change is in the audit log. All of them raise KeysTampered, StoreFull, StoreReadOnly and StoreBusy.
     """
@@ -32,6 +33,10 @@ class KeySlots:
     def standing(self) -> Literal["strong", "weak"]:
         """Return "weak" while a copy of the two folders is enough to read the store."""
         return "weak" if any(slot.weak for slot in self.slots()) else "strong"
+
+    def for_own_process(self) -> bytes:
+        """Return what opens the store in a process that this one begins: for its pipe, and for nothing that lasts."""
+        return self._keys.handed()
 
     def rotation_due(self) -> str:
         """Return why the keys should be exchanged now; empty when there is no reason to."""

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 LOST_TITLE: Final = "Recovered conversation"
 TITLE_CHARACTERS: Final = 60
 SET_NULL: Final = frozenset(
-    {("usage", "message"), ("usage", "session"), ("run", "session"), ("memory", "message"), ("part", "blob")}
+    {
+        ("usage", "message"),
+        ("usage", "session"),
+        ("run", "session"),
+        ("run", "run"),
+        ("memory", "message"),
+        ("part", "blob"),
+    }
 )
 """References that may be left empty: (table, table referred to)."""
 

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from local_store import engine, schema, search_schema
+from local_store import engine, schema, search_schema, swarm_schema
 from local_store.errors import Damaged, SchemaTooNew
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-SCHEMA = 5
+SCHEMA = 6
 APPLICATION_ID = 0x534F5048
 SET = "local_store"
 TABLE = '"_sqlite_migrations"'
@@ -136,7 +136,11 @@ def _steps(store_id: str) -> dict[str, Callable[[_Executes], None]]:
         for statement in _statements(schema.ALERTS):
             database.execute(statement)
 
-    steps = (m001_conversations, m002_outbox, m003_audit, m004_records, m005_alerts)
+    def m006_swarm(database: _Executes) -> None:
+        for statement in _statements(swarm_schema.SWARM):
+            database.execute(statement)
+
+    steps = (m001_conversations, m002_outbox, m003_audit, m004_records, m005_alerts, m006_swarm)
     return {each.__name__: each for each in steps}
 
 

@@ -300,14 +300,17 @@ def _delete_whole(connection: Connection, session_ids: str) -> int:
     count = _delete_messages(connection, f"session_id IN {wanted}", [session_ids])
     connection.execute(f"DELETE FROM draft WHERE key IN {wanted}", [session_ids])
     connection.execute(f"DELETE FROM run WHERE session_id IN {wanted}", [session_ids])
+    connection.execute("DELETE FROM task WHERE source IN (SELECT 'session:' || value FROM json_each(?))", [session_ids])
     connection.execute(f"DELETE FROM session WHERE id IN {wanted}", [session_ids])
     return count
 
 
 def _delete_messages(connection: Connection, chosen: str, values: Sequence[str | int]) -> int:
-    # What was remembered of a message was said in it.
+    # What was remembered of a message, and the task that was taken from it, was said in it.
     about = f"message_id IN (SELECT id FROM message WHERE {chosen})"
     connection.execute(f"DELETE FROM memory WHERE {about}", values)
+    taken = f"source IN (SELECT 'message:' || id FROM message WHERE {chosen})"
+    connection.execute(f"DELETE FROM task WHERE {taken}", values)
     return connection.execute(f"DELETE FROM message WHERE {chosen}", values).rowcount
 
 

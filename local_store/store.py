@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from local_store import readonly
 from local_store.audit import Audit
+from local_store.box import purpose
 from local_store.check import Checkup
 from local_store.database import Database
 from local_store.drafts import Drafts
@@ -36,11 +37,14 @@ from local_store.watch import Watch
 if TYPE_CHECKING:
     from local_store.alerts import Alerts
     from local_store.analytics import Analytics
+    from local_store.approvals import Approvals
     from local_store.backup import Backups
     from local_store.blobs import Blobs
+    from local_store.board import Board
     from local_store.bulk import Bulk
     from local_store.costs import CostBooks
     from local_store.deliveries import Deliveries
+    from local_store.live import LiveSteps
     from local_store.memories import Memories
     from local_store.metrics import Metrics
     from local_store.organising import Organising
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from local_store.setting_history import SettingHistory
     from local_store.traces import Traces
     from local_store.vectors import Vectors
+    from local_store.workers import Workers
 
 
 NEWEST = "the newest there was"
@@ -131,6 +136,38 @@ class Store:
         from local_store.runs import Runs
 
         return Runs(self._database)
+
+    @cached_property
+    def live(self) -> LiveSteps:
+        """What the steps of runs do this moment; loaded when it is first used."""
+        from local_store.live import LiveSteps
+
+        return LiveSteps(self._database)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """The processes that carry out runs; loaded when it is first used."""
+        from local_store.workers import Workers
+
+        return Workers(self._database)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        """What is not done before somebody allows it, and the rules for that; loaded when it is first used."""
+        from local_store.approvals import Approvals
+
+        return Approvals(self._database)
+
+    @cached_property
+    def board(self) -> Board:
+        """The tasks of the board; loaded when it is first used."""
+        from local_store.board import Board
+
+        return Board(self._database)
+
+    def subkey(self, name: str) -> bytes:
+        """Return 32 bytes to seal something outside the store with; the same after an exchange of the keys."""
+        return self._opened.keys.derive(purpose(name))
 
     @cached_property
     def memories(self) -> Memories:

@@ -237,10 +237,15 @@ class Changes:
     """The outbox changed."""
     many: bool = False
     """More than was kept count of: anything may have changed."""
+    approvals: bool = False
+    """Something waits to be allowed, or waits no more."""
+    tasks: bool = False
+    """The board changed."""
     growth: tuple[Growth, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.sessions or self.deleted or self.messages or self.letters or self.many or self.growth)
+        said = self.letters or self.many or self.approvals or self.tasks
+        return bool(said or self.sessions or self.deleted or self.messages or self.growth)
 
 
 @dataclass(frozen=True, slots=True)

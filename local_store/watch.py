@@ -1,8 +1,8 @@
 """What other processes do to the store, noticed by whoever looks often.
 
-Triggers number every change to a session, the status of a message or the outbox; the last thousand are kept. The
-numbers come from the database and not from a clock, so nothing is missed when clocks disagree. What an answer of
-another process has so far is read from its journal.
+Triggers number every change to a session, the status of a message, the outbox, approvals and the board; the last
+thousand are kept. The numbers come from the database and not from a clock, so nothing is missed when clocks disagree.
+What an answer of another process has so far is read from its journal.
 """
 
 from __future__ import annotations
@@ -111,6 +111,8 @@ class Watch:
             messages=frozenset(id for kind, id in foreign if kind in ("message", "letter")),
             letters=any(kind == "letter" for kind, _ in foreign),
             many=many,
+            approvals=any(kind == "approval" for kind, _ in foreign),
+            tasks=any(kind == "task" for kind, _ in foreign),
             growth=tuple(found.growth),
         )
 

@@ -97,7 +97,8 @@ class PlanParam:
     name: str
     help: str = ""
     default: str | None = None
-    kind: Literal["text", "file", "folder"] = "text"
+    kind: Literal["text", "file", "folder", "program"] = "text"
+    """program: a program and its arguments, split into words where a word of a check is its name and no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +216,29 @@ BEAT_S: Final = 2.0
 LOST_AFTER_S: Final = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """An event to be appended; several of them are appended together or not at all."""
+
+    run_id: str
+    kind: str
+    step: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    status: RunStatus | None = None
+    key: str = ""
+    summary: Mapping[str, Any] | None = None
+
+
 class RunLog(Protocol):
     """Where runs are kept: the encrypted store of this machine, or a database that several machines share."""
 
-    async def create(self, run_id: str, plan: Plan, title: str, *, session_id: str | None = None) -> None: ...
+    async def create(
+        self, run_id: str, plan: Plan, title: str, *, session_id: str | None = None, parent: str | None = None
+    ) -> None: ...
+    async def append_all(self, said: Sequence[Saying]) -> Sequence[bool]:
+        """Whether each was appended. One transaction for all of them, which costs little more than one event."""
+        ...
+
     async def append(
         self,
         run_id: str,
@@ -228,8 +248,12 @@ class RunLog(Protocol):
         detail: Mapping[str, Any] | None = None,
         status: RunStatus | None = None,
         key: str = "",
+        summary: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Whether it was appended: an event with a `key` is, once in a run, however often it is said."""
+        """Whether it was appended: an event with a `key` is, once in a run, however often it is said.
+
+        A `summary` takes the place of the run's: `done`, `total`, `tokens`, `cost`, `waiting`.
+        """
         ...
 
     async def events(self, run_id: str, *, after: int = 0, limit: int = 500) -> Sequence[Happened]: ...
@@ -276,6 +300,16 @@ class ApprovalRequest:
     why: str = ""
     """Which rule asks, or that none allows."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = ""
+    """Where it would be done; rules may hold for one folder only."""
+    paths: tuple[str, ...] = ()
+    """The files it names, as they lie in the folder."""
+    isolated: bool = False
+    """Nothing but a worktree of the step's own is changed; what lands in the person's tree is asked for again."""
+    boxed: bool = False
+    """What it starts runs in the sandbox; nothing that does not can be allowed by a rule."""
+    network: bool = False
+    """What it starts can reach out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +321,34 @@ class Decision:
     by: str = ""
     note: str = ""
     """Told to the model when it was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as it is kept, with what was decided on it."""
+
+    request: ApprovalRequest
+    asked_at: int
+    decided_at: int | None = None
+    decision: Decision | None = None
+    """None while it waits, and when it was withdrawn: who asked has ended."""
+
+
+class ApprovalLog(Protocol):
+    """Where what waits to be allowed is kept, beside the runs."""
+
+    async def ask(self, request: ApprovalRequest) -> Asked:
+        """Keeps it, or gives what was decided when the same was asked before. Raises WrongState for another request
+        under its id. A run that asks has the event `approval.asked`."""
+        ...
+
+    async def asked(self, id_: str) -> Asked | None: ...
+    async def decide(self, id_: str, decision: Decision) -> bool:
+        """Whether this decided it; False when somebody was quicker. A run has the event `approval.decided`."""
+        ...
+
+    async def waiting(self, limit: int = 200) -> Sequence[Asked]: ...
+    async def of(self, origin: Origin, origin_id: str) -> Sequence[Asked]: ...
 
 
 class Gate(Protocol):
@@ -360,6 +422,12 @@ class StepWork:
     """Different for each try of a best-of."""
     left: Budget = field(default_factory=Budget)
     """What of the run's and the step's budgets is left, the smaller each."""
+    trouble: str = ""
+    """Why the attempt before did not get there."""
+    item: Any = None
+    """What this copy of an `each` is about."""
+    finished: tuple[str, ...] = ()
+    """The steps that are, their copies and tries among them: of several tries the first of these counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ V1 = (Path(__file__).parent / "schema_v1.sql").read_text("utf-8")
 V2 = (Path(__file__).parent / "schema_v2.sql").read_text("utf-8")
 V3 = (Path(__file__).parent / "schema_v3.sql").read_text("utf-8")
 V4 = (Path(__file__).parent / "schema_v4.sql").read_text("utf-8")
+V5 = (Path(__file__).parent / "schema_v5.sql").read_text("utf-8")
 BOOKKEEPING = """
 CREATE TABLE "_sqlite_migrations" ("id" INTEGER PRIMARY KEY, "migration_set" TEXT, "name" TEXT, "applied_at" TEXT);
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name" ON "_sqlite_migrations" ("migration_set", "name");
@@ -66,6 +67,12 @@ INSERT INTO _sqlite_migrations VALUES (4, 'local_store', 'm004_records', '2026-0
 PRAGMA user_version = 4;
 INSERT INTO memory VALUES (1, '01M', '', 'likes the sea', '01A', 21, 22, 3, 0);
 """
+ALERTED = """
+INSERT INTO _sqlite_migrations VALUES (5, 'local_store', 'm005_alerts', '2026-05-06 07:08:09+00:00');
+PRAGMA user_version = 5;
+INSERT INTO run VALUES (1, '01R', '01S', 'p', 'Research', 'running', 23, 24, NULL);
+INSERT INTO run_event VALUES (7, '01R', 1, 24, 'began', '', '{"n":1}');
+"""
 
 
 async def write_v1(opening: OpenStore, paths: StorePaths) -> None:
@@ -86,6 +93,12 @@ async def write_v3(opening: OpenStore, paths: StorePaths) -> None:
 async def write_v4(opening: OpenStore, paths: StorePaths) -> None:
     """Put a database of the fourth version in place of a new one, with the same keys."""
     await write_old(opening, paths, V1 + BOOKKEEPING + DATA + V2 + UPGRADED + V3 + ORGANISED + V4 + RECORDED)
+
+
+async def write_v5(opening: OpenStore, paths: StorePaths) -> None:
+    """Put a database of the fifth version in place of a new one, with the same keys."""
+    fourth = V1 + BOOKKEEPING + DATA + V2 + UPGRADED + V3 + ORGANISED + V4 + RECORDED
+    await write_old(opening, paths, fourth + V5 + ALERTED)
 
 
 async def write_old(opening: OpenStore, paths: StorePaths, script: str) -> None:
@@ -119,6 +132,7 @@ def test_a_released_schema_is_not_edited() -> None:
     assert [*(schema.ORGANISING + schema.AUDIT).split()] == V3.split()
     records = schema.ATTACHMENTS + schema.ORGANISED_BY_HAND + schema.MEANING + schema.RECORDS
     assert [*(records + search_schema.SEARCH).split()] == V4.split()
+    assert [*schema.ALERTS.split()] == V5.split()
 
 
 async def test_a_store_of_the_first_version_keeps_everything(opening: OpenStore, paths: StorePaths) -> None:
@@ -185,7 +199,19 @@ async def test_a_store_of_the_fourth_version_keeps_everything(opening: OpenStore
     await store.close()
 
 
-@pytest.mark.parametrize("write", [write_v1, write_v2, write_v3, write_v4])
+async def test_a_store_of_the_fifth_version_keeps_everything(opening: OpenStore, paths: StorePaths) -> None:
+    await write_v5(opening, paths)
+    store = await opening()
+    run = await store.runs.get("01R")
+    assert (run.title, run.parent, run.summary, run.status) == ("Research", None, {}, "running")
+    assert await store.runs.newest() == 7
+    assert (await store.runs.append("01R", "more", key="k")).number == 2
+    assert [event.kind for event in (await store.runs.unheard(7))[1]] == ["more"]
+    assert await store.approvals.waiting() == [] and await store.board.list() == []
+    await store.close()
+
+
+@pytest.mark.parametrize("write", [write_v1, write_v2, write_v3, write_v4, write_v5])
 async def test_an_upgraded_store_has_all_a_new_one_has(
     opening: OpenStore, paths: StorePaths, tmp_path: Path, write: Write
 ) -> None:
@@ -201,8 +227,9 @@ async def test_an_upgraded_store_has_all_a_new_one_has(
     upgraded, new = raw(paths), raw(fresh)
     assert shape(upgraded) == shape(new)
     recorded = upgraded.execute("SELECT name FROM _sqlite_migrations ORDER BY id").fetchall()
-    assert recorded == [("m001_conversations",), ("m002_outbox",), ("m003_audit",), ("m004_records",), ("m005_alerts",)]
-    assert upgraded.execute("PRAGMA user_version").fetchone() == (5,)
+    steps = ["m001_conversations", "m002_outbox", "m003_audit", "m004_records", "m005_alerts", "m006_swarm"]
+    assert [name for (name,) in recorded] == steps
+    assert upgraded.execute("PRAGMA user_version").fetchone() == (6,)
     for connection in (upgraded, new):
         connection.close()
 

@@ -11,10 +11,13 @@ from sqlite3 import Connection
 import pytest
 
 from local_store import NotFound, Store, StorePaths, purge
+from local_store.board import NewTask
 from local_store.errors import StoreBusy
 from local_store.ids import now_ms
 from local_store.imports import Conversation, ImportMessage
+from local_store.live import LiveStep
 from local_store.pages import Pages
+from local_store.runs import NewEvent
 
 from .conftest import OpenStore
 from .damage_support import keys_of
@@ -37,6 +40,21 @@ async def told(store: Store, marker: str, turns: int = 20) -> str:
     return session.id
 
 
+async def worked(store: Store, marker: str, session_id: str) -> None:
+    """A run, a fork of it, what waits to be allowed, and a task, all of that session."""
+    message_id = (await store.messages.path(session_id))[-1].id
+    run = await store.runs.create(f"{marker} plan", f"{marker} run", session_id=session_id)
+    fork = await store.runs.create(f"{marker} plan", f"{marker} fork", parent=run.id)
+    for each in (run, fork):
+        event = NewEvent(each.id, "model.called", "s", {"text": f"{marker} answered"}, summary={"at": f"{marker}"})
+        await store.runs.append_all([event])
+        await store.live.say([LiveStep(each.id, "s", 0, f"asks about {marker}", f"{marker} says")])
+        await store.approvals.ask(f"run {each.id}", "run", each.id, {"command": f"cat {marker}"})
+    await store.approvals.ask(f"chat {session_id}", "chat", session_id, {"command": f"rm {marker}"})
+    task = await store.board.add(NewTask(f"feed the {marker}", source=f"message:{message_id}"))
+    await store.board.link(task.id, "run", run.id)
+
+
 def traces(paths: StorePaths, marker: str) -> list[int]:
     """The pages, free ones included, in which the marker stands; the search index leaves out how a word begins."""
     with Pages(paths.database, keys_of(paths)) as pages:
@@ -53,6 +71,8 @@ def traces(paths: StorePaths, marker: str) -> list[int]:
 async def test_nothing_of_it_is_left_in_any_page(opening: OpenStore, paths: StorePaths) -> None:
     store = await opening()
     gone, kept = await told(store, GONE), await told(store, KEPT)
+    for session_id, marker in ((gone, GONE), (kept, KEPT)):
+        await worked(store, marker, session_id)
     before = await store.messages.path(kept)
     progress: list[tuple[int, int]] = []
     done = await store.purge.sessions([gone], progress=lambda now, total: progress.append((now, total)))
@@ -63,6 +83,8 @@ async def test_nothing_of_it_is_left_in_any_page(opening: OpenStore, paths: Stor
     assert await store.messages.path(kept) == before
     assert [each.session_id for each in await store.search.messages(KEPT, limit=1)] == [kept]
     assert await store.search.messages(GONE) == []
+    assert len(await store.runs.list()) == 2 and len(await store.approvals.waiting()) == 3
+    assert [each.title for each in await store.board.list()] == [f"feed the {KEPT}"]
     (entry,) = [each for each in await store.audit.entries() if each.kind == "session.purged"]
     assert entry.subject == gone and GONE not in str(entry.detail)
     assert not [each.name for each in await store.check(full=True) if not each.ok and each.name != "recovery key"][1:]
