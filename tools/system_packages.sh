@@ -3,6 +3,7 @@
 #   tmux                 the end-to-end tests drive the real app in it
 #   gnome-keyring, dbus  a real keyring for one test, which is skipped without them
 #   libportaudio2, pulseaudio, libasound2-plugins   a virtual microphone and loudspeaker for the tests of the voice
+#   bubblewrap           the sandbox of what agents run; its tests are skipped without it
 #   openssh-client       real ssh-agents for the tests of key slots, which are skipped without it
 #   prometheus, prometheus-alertmanager, prometheus-node-exporter   what our metrics are measured against; unpacked
 #                        beside the tests and not installed, so that none of them starts as a service of this machine
@@ -29,6 +30,7 @@ missing=""
 command -v tmux >/dev/null 2>&1 || missing="$missing tmux"
 command -v ssh-agent >/dev/null 2>&1 || missing="$missing openssh-client"
 if [ "$(uname)" = Linux ]; then
+    command -v bwrap >/dev/null 2>&1 || missing="$missing bubblewrap"
     command -v gnome-keyring-daemon >/dev/null 2>&1 || missing="$missing gnome-keyring"
     command -v dbus-run-session >/dev/null 2>&1 || missing="$missing dbus"
     /sbin/ldconfig -p 2>/dev/null | grep -q libportaudio.so.2 || missing="$missing libportaudio2"
