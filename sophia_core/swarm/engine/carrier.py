@@ -1,0 +1,205 @@
+"""DBOS in this process: it carries runs and their steps through crashes. Nobody else here knows it.
+
+Two workflows. A *leg* carries a run from a request that sets it going to its next rest or end; its id is the claim on
+it, so that of several workers one has it. A *step* is one attempt at one step: what it did with `once` is kept, and
+given again when it is taken up after a crash. The leg writes nothing down in DBOS: it reads the log, begins steps by
+ids that are the same each time, and DBOS gives the results of those that are done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from sophia_core.swarm.engine.serializing import Sealed, Sealer
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine as Database
+
+T = TypeVar("T")
+Leg = Callable[[str, str], Awaitable[str]]
+"""Given the run and the leg; returns how it rests or ended."""
+Step = Callable[[str, str, int, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+"""Given the run, the step, the attempt, and what is left of the budgets; returns what came of it."""
+
+NAME: Final = "sophia-swarm"
+VERSION: Final = "swarm-1"
+"""Grows when what is kept of a run cannot be read by the engine before; a worker takes only runs of its own version."""
+POLL_S: Final = 0.1
+QUEUE_POLL_S: Final = 1.0
+ATTEMPTS: Final = 1_000_000
+"""A worker's crashes are counted by step in the log, where one can see whose fault they are."""
+THREADS: Final = 12
+PENDING: Final = ("PENDING", "ENQUEUED")
+
+
+class PutDown(Exception):
+    """This process does not go on with an attempt; another, or this one later, takes it up where it is."""
+
+
+class Carrier:
+    """DBOS, launched in this process. There can be one."""
+
+    def __init__(self, where: str | Path, box: Sealer, worker: str, leg: Leg, step: Step) -> None:
+        self._where, self._box, self.worker = where, box, worker
+        self._leg, self._step = leg, step
+        self.queue = f"worker-{worker}"
+        """What is taken up here, and nowhere else."""
+        self.boot = secrets.token_hex(4)
+        """Another each time a worker begins."""
+
+    async def open(self) -> None:
+        """Launches DBOS on this loop. What this worker had in hand when it ended comes again by itself."""
+        os.environ.setdefault("OTEL_SDK_DISABLED", "true")
+        from dbos import DBOS
+
+        _tame()
+        DBOS(config=cast("Any", self._config()))
+        self._leg_workflow, self._step_workflow = self._workflows()
+        DBOS.listen_queues([self.queue])
+        # On the loop's own thread, so that DBOS takes this loop for what it runs.
+        DBOS.launch()
+        _tame()
+        await DBOS.register_queue_async(self.queue, polling_interval_sec=QUEUE_POLL_S)
+
+    async def close(self) -> None:
+        """Ends DBOS here; what is under way stays as it is, and is taken up by the next."""
+        from dbos import DBOS
+
+        threads = ThreadPoolExecutor(thread_name_prefix="worker")
+        await asyncio.get_running_loop().run_in_executor(threads, _destroy, DBOS)
+        # DBOS gave the loop its own threads, which are gone with it.
+        asyncio.get_running_loop().set_default_executor(threads)
+
+    def _config(self) -> dict[str, Any]:
+        shared = isinstance(self._where, str)
+        return {
+            "name": NAME,
+            "system_database_url": self._where if shared else f"sqlite:///{self._where}",
+            "system_database_engine": None if shared else _database(Path(self._where)),
+            "sys_db_pool_size": 8,
+            "application_version": VERSION,
+            "executor_id": self.worker,
+            "serializer": _serializer(Sealed(self._box)),
+            "max_executor_threads": THREADS,
+            "log_level": "ERROR",
+            "enable_otlp": False,
+        }
+
+    def _workflows(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        from dbos import DBOS
+
+        @DBOS.workflow(name="leg", max_recovery_attempts=ATTEMPTS)
+        async def leg(run_id: str, leg_id: str) -> str:
+            # Outside DBOS's context: what a leg begins, it begins by name, in no order that would have to be kept.
+            return await asyncio.create_task(_as_coroutine(self._leg(run_id, leg_id)), context=contextvars.Context())
+
+        @DBOS.workflow(name="step", max_recovery_attempts=ATTEMPTS)
+        async def step(run_id: str, step: str, attempt: int, left: Mapping[str, Any]) -> Mapping[str, Any]:
+            return await self._step(run_id, step, attempt, left)
+
+        return leg, step
+
+    async def claim(self, run_id: str, leg_id: str) -> bool:
+        """Begin that leg, unless somebody has; whether it is ours."""
+        return await self._begin(leg_id, self._leg_workflow, run_id, leg_id) is not None
+
+    async def attempt(self, id_: str, run_id: str, step: str, attempt: int, left: Mapping[str, Any]) -> Any:
+        """Do that attempt, or take it up where it was left; what came of it, once that is kept.
+
+        An attempt that is done gives the same again. Call it from outside any workflow. Raises PutDown.
+        """
+        task = await self._begin(id_, self._step_workflow, run_id, step, attempt, dict(left))
+        if task is None:
+            return await self._taken_up(id_)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise PutDown(id_) from None
+            raise
+
+    async def _taken_up(self, id_: str) -> Any:
+        from dbos import DBOS
+
+        handle: Any = await DBOS.retrieve_workflow_async(id_)
+        if (await handle.get_status()).status not in ("SUCCESS", "ERROR"):
+            await DBOS.resume_workflow_async(id_, queue_name=self.queue)
+        return await handle.get_result(polling_interval_sec=POLL_S)
+
+    async def _begin(self, id_: str, workflow: Callable[..., Any], *values: Any) -> asyncio.Future[Any] | None:
+        from dbos import DBOS, SetWorkflowID
+
+        with SetWorkflowID(id_):
+            handle = await DBOS.start_workflow_async(workflow, *values)
+        return getattr(handle, "task", None)
+
+    async def once(self, name: str, do: Callable[[], Awaitable[T]]) -> T:
+        """Within a step: do it and keep what it gives; or give what was kept."""
+        from dbos import DBOS
+
+        async def doing() -> T:
+            return await do()
+
+        return await DBOS.run_step_async({"name": name[:200]}, doing)
+
+    async def in_hand(self, workers: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the legs that these workers have in hand, each with its run."""
+        from dbos import DBOS
+
+        found = await DBOS.list_workflows_async(
+            status=list(PENDING), executor_id=list(workers), name="leg", load_output=False
+        )
+        return [(each.workflow_id, str((each.input or {"args": ("",)})["args"][0])) for each in found]
+
+    async def hand_over(self, leg_ids: Sequence[str], worker: str) -> None:
+        """Let another worker take up these legs, whose own is lost."""
+        from dbos import DBOS
+
+        for leg_id in leg_ids:
+            await DBOS.resume_workflow_async(leg_id, queue_name=f"worker-{worker}")
+
+
+def _destroy(dbos: Any) -> None:
+    dbos.destroy(destroy_registry=True, workflow_completion_timeout_sec=0)
+
+
+async def _as_coroutine(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def _serializer(sealed: Sealed) -> Any:
+    from dbos import Serializer
+
+    return type("SealedForDbos", (Sealed, Serializer), {})(sealed._box)
+
+
+def _database(path: Path) -> Database:
+    """A SQLite file that readers and one writer use side by side, and of which a crash of ours loses nothing."""
+    import sqlalchemy as sa
+
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    engine = sa.create_engine(f"sqlite:///{path}", pool_size=8)
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        for line in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {line}")
+
+    return engine
+
+
+def _tame() -> None:
+    """DBOS writes its log to stderr; what of it matters comes to us as an exception."""
+    logger = logging.getLogger("dbos")
+    logger.handlers = [logging.NullHandler()]
+    logger.propagate = False
