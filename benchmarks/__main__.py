@@ -37,6 +37,7 @@ LONG = (
     "alerts",
     "metrics_pane",
     "anomalies",
+    "swarm",
 )
 """Only when they are named: they take minutes, or make databases of a gigabyte."""
 SECONDS_TO_LEAVE = 10

@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from sophia_cli.exits import usage_error
 
@@ -379,6 +379,11 @@ def _import(parser: argparse.ArgumentParser) -> None:
     _json(parser, "one object")
 
 
+def _of(module: str, name: str) -> Callable[[argparse.ArgumentParser], None]:
+    """What a module of its own adds, which is loaded when its subcommand is."""
+    return lambda parser: getattr(importlib.import_module(module), name)(parser)
+
+
 def _json(parser: argparse.ArgumentParser, meaning: str) -> None:
     parser.add_argument("--json", action="store_true", help=meaning)
 
@@ -404,6 +409,7 @@ class Entry:
         return execute
 
 
+SWARM: Final = "sophia_cli.parser_swarm"
 SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
     {
         "ask": Entry("Ask something; the answer goes to stdout.", _ask, "sophia_cli.ask", "prompt"),
@@ -417,6 +423,9 @@ SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
         "metrics": Entry("See what servers and GPUs measure, or tell Prometheus.", _metrics, "sophia_cli.metrics"),
         "alerts": Entry("See what is wrong now, who is told, and what was not taken.", _alerts, "sophia_cli.alerts"),
         "cost": Entry("See what answers cost, the budgets, and what the month will cost.", _cost, "sophia_cli.cost"),
+        "swarm": Entry("Run plans with agents; watch, steer and replay.", _of(SWARM, "swarm"), "sophia_cli.swarm"),
+        "approvals": Entry("See and decide what waits to be allowed.", _of(SWARM, "approvals"), "sophia_cli.approvals"),
+        "mcp": Entry("Use other people's tools: MCP servers.", _of("sophia_cli.parser_mcp", "mcp"), "sophia_cli.mcp"),
         "ctl": Entry("Drive a running app, or watch what happens in it.", _ctl, "sophia_cli.ctl", "lines"),
         "init": Entry("Make the encrypted store before its first use.", _init, "sophia_cli.init"),
         "keys": Entry("See and change what unlocks the store.", _keys, "sophia_cli.keys"),

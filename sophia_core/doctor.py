@@ -124,6 +124,7 @@ class _Doctor:
             ("config", 5.0, self._config),
             ("store", long, self._store),
             ("outbox", 5.0, self._outbox),
+            ("mcp", 600.0 if self._full else 5.0, self._mcp),
             *((f"provider {each.name}", 20.0, self._asking(each)) for each in self._servers()),
             ("embedded model", long, self._embedded),
             ("audio", 20.0, _audio),
@@ -201,6 +202,11 @@ class _Doctor:
             fix = "`sophia run outbox.list` shows why; outbox.retry asks again, outbox.drop gives it up."
             return [Check("outbox", "warn", detail, fix)]
         return [Check("outbox", "ok", detail)]
+
+    async def _mcp(self) -> list[Check]:
+        from sophia_core.mcp.checking import findings
+
+        return [Check(*each) for each in await findings(self._runtime.mcp, begin=self._full)]
 
     def _closed_store(self) -> Check:
         vault, folder = self._runtime.vault, self._loaded.paths.store_dir

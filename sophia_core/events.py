@@ -12,7 +12,10 @@ from enum import IntEnum
 from typing import Final, Literal
 
 from backend_client import happenings
+from sophia_core.board.happenings import BoardChanged
+from sophia_core.gate import happenings as asked
 from sophia_core.metrics import happenings as measured
+from sophia_core.swarm import happenings as ran
 from sophia_core.voice import happenings as heard
 
 # What the client tells is an event as it stands.
@@ -455,9 +458,13 @@ Event = (
     | SpeechHeard
     | VoiceChanged
     | VoiceDegraded
+    | ran.SwarmTold
+    | asked.ApprovalAsked
+    | asked.ApprovalDecided
+    | BoardChanged
 )
 Listener = Callable[[Event], None]
-FREQUENT: Final[frozenset[type]] = frozenset({TextDelta, ReasoningDelta, AnswerGrew, LevelMeasured})
+FREQUENT: Final[frozenset[type]] = frozenset({TextDelta, ReasoningDelta, AnswerGrew, LevelMeasured, ran.LiveChanged})
 """What comes with every token and every sound: most listeners can do without."""
 
 

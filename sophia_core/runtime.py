@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from backend_client.transport import HttpTransport, Transport
-from sophia_core import measuring_side, server_side, store_side
+from sophia_core import measuring_side, server_side, store_side, swarm_side, tool_side
 from sophia_core.attach.attachments import Attachments
 from sophia_core.attach.explaining import Explaining
 from sophia_core.attach.sight import Sight
 from sophia_core.auditing import Auditor
+from sophia_core.board.board import Board
+from sophia_core.board.working import BoardWork
 from sophia_core.chat.branches import Branches
 from sophia_core.chat.cache import Cache
 from sophia_core.chat.chat import Chat
 from sophia_core.chat.comparing import Comparing
+from sophia_core.chat.remembering import Remembering
 from sophia_core.chat.titles import Titles
 from sophia_core.chat.trimming import Trimming
 from sophia_core.commands import Registry
@@ -40,6 +43,8 @@ from sophia_core.server_side import ServerSide
 from sophia_core.setting_values import SettingValues
 from sophia_core.state import Current
 from sophia_core.store_side import StoreSide
+from sophia_core.swarm_side import SwarmSide
+from sophia_core.tool_side import ToolSide
 from sophia_core.tour import Tour
 from sophia_core.voice import voice
 from sophia_core.voice.voice import Voice
@@ -57,6 +62,9 @@ COMMAND_OWNERS: Final[tuple[type, ...]] = (
     *voice.OWNERS,
     *(SettingValues, Tour),
     *measuring_side.OWNERS,
+    *swarm_side.OWNERS,
+    *tool_side.OWNERS,
+    *(Board, BoardWork),
 )
 """The classes whose commands work without a screen."""
 
@@ -92,6 +100,13 @@ class Runtime:
         self.metrics, self.traces, self.objectives = told.metrics, told.traces, told.objectives
         self.alerts, self.healing, self.costs = told.alerts, told.healing, told.costs
         self.auditor = Auditor(kept.vault, asked.paid)
+        self.swarm_side = SwarmSide(self._loaded, kept.vault, self.bus, self.current, asked)
+        self.swarm = self.swarm_side.swarm
+        gate, now = self.swarm_side.gate, lambda: asked.provider
+        self.tool_side = ToolSide(self._loaded, kept.vault, self.bus, asked.login, now, gate, self._env)
+        self.mcp = self.tool_side.mcp
+        self.board, runs = Board(kept.vault, self.bus, kept.undoing), self.swarm_side
+        self.board_work = BoardWork(self.board, runs.swarm, runs.steering, runs.preview, self.current)
 
     async def _ask_aloud(self, text: str) -> object:
         with for_task("voice"):
@@ -114,6 +129,8 @@ class Runtime:
             attached=self.attachments,
             manner=self.personas.manner,
         )
+        self.chat.hands_for = self.tool_side.toolbox.hands_for
+        self.chat.remembering = Remembering(self.store_side.memory.search)
         self.comparing = Comparing(
             self.chat,
             self.vault,
@@ -142,7 +159,7 @@ class Runtime:
         self.chat.asking.book, self.chat.asking.barred = self.measuring_side.meter.booked, self.costs.barred
         minutes = self.settings.store.lock_after_minutes
         self.idle_lock = IdleLock(self.vault, self.bus, minutes, busy=lambda: self.chat.busy)
-        self.vault.before_lock += [self.titles.rest, self.chat.close, self.measuring_side.rest]
+        self.vault.before_lock += [self.titles.rest, self.chat.close, self.measuring_side.rest, self.swarm_side.rest]
         self.vault.before_lock += [self.store_side.memory.forget, self.attachments.forget]
 
     def _secret_variables(self) -> list[str]:
@@ -162,6 +179,7 @@ class Runtime:
             usual_one=self.settings.persona,
             changed=self.degradation.look,
         )
+        self.swarm_side.preview.wants = self.personas.wants
 
     def _build_voice(self) -> None:
         """Who speaks and who listens; nothing of it runs before it is used."""
@@ -206,6 +224,7 @@ class Runtime:
         attaching = (self.attachments, self.sight, self.explaining)
         guiding = (self.setting_values, self.tour)
         sides = (*self.server_side.owners, *self.store_side.owners, *self.measuring_side.owners)
+        sides = (*sides, *self.swarm_side.owners, *self.tool_side.owners, self.board, self.board_work)
         return (
             *talking,
             *attaching,
@@ -258,6 +277,7 @@ class Runtime:
         self.idle_lock.start()
         self.store_side.attend()
         self.measuring_side.attend()
+        self.swarm_side.attend()
         if self.settings.control.enabled:
             self.control.start()
         self.server_side.attend()
@@ -291,6 +311,8 @@ class Runtime:
             last_first.push_async_callback(self.chat.close)
             last_first.push_async_callback(self.titles.rest)
             last_first.push_async_callback(self.store_side.rest)
+            last_first.push_async_callback(self.swarm_side.close)
+            last_first.push_async_callback(self.mcp.close)
             last_first.push_async_callback(self.macros.close)
             last_first.push_async_callback(self.control.close)
             last_first.push_async_callback(self.outbox.close)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 
 
 class Section(BaseModel):
@@ -25,4 +27,11 @@ def _http_address(url: str) -> str:
     return url
 
 
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ValueError("a name is a letter or a digit and at most 63 more of them or of _ . : -")
+    return text
+
+
 Address = Annotated[str, AfterValidator(_http_address)]
+Name = Annotated[str, AfterValidator(_name)]

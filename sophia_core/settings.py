@@ -25,7 +25,8 @@ from sophia_core.metrics.settings import MetricsSettings
 from sophia_core.metrics.trace_settings import TraceSettings
 from sophia_core.objectives.settings import ObjectiveSettings
 from sophia_core.paths import Paths, resolve_paths
-from sophia_core.setting_kinds import Address, Positive, Section
+from sophia_core.setting_kinds import Address, Name, Positive, Section
+from sophia_core.swarm.settings import SwarmSettings
 from sophia_core.voice.settings import VoiceSettings
 
 SYSTEM_PROMPT = "You are SOPHIA, a helpful assistant in a terminal. Answer briefly and clearly, in Markdown."
@@ -38,7 +39,7 @@ SECRETS = frozenset({"api_key", "passphrase"})
 class ProviderSettings(Section):
     """One server that speaks the OpenAI chat protocol."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$", description="What the status bar calls it.")
+    name: Name = Field(description="What the status bar calls it.")
     base_url: Address = Field(description="Where it answers, usually ending in `/v1`.")
     model: str | None = Field(None, description="The model to ask for; the first one it offers when empty.")
     models: tuple[str, ...] = Field((), description="Further models it may be asked for.")
@@ -202,6 +203,7 @@ class Settings(BaseSettings):
     slo: ObjectiveSettings = ObjectiveSettings()
     costs: CostSettings = CostSettings()
     healing: HealingSettings = HealingSettings()
+    swarm: SwarmSettings = SwarmSettings()
     control: ControlSettings = ControlSettings()
     screen: ScreenSettings = ScreenSettings()
     log: LogSettings = LogSettings()

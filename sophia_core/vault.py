@@ -64,6 +64,8 @@ class Vault:
         self._allow_network_folder = allow_network_folder
         self._standing = Standing(bus)
         self._passphrase = passphrase
+        self.handed: bytes | None = None
+        """What opens the store in a process that was begun by one that has it open; forgotten with its first use."""
         self.asker: Asker = NobodyToAsk()
         self.store: Store | None = None
         self.state: StoreState = "opening"
@@ -89,6 +91,7 @@ class Vault:
         """Opens or makes the store; how it went is in `state`. Never raises for a store that cannot be opened."""
         from local_store import KeyPolicy, open_store
 
+        handed, self.handed = self.handed, None
         try:
             store = await open_store(
                 self._paths,
@@ -98,6 +101,7 @@ class Vault:
                 allow_keyring=self._allow_keyring,
                 create=create,
                 typed_only=self._locked_on_purpose,
+                handed=handed,
             )
         except (Locked, WrongKey) as error:
             self._settle("locked", str(error), error.hint)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sophia_core.setting_kinds import Address, Section
+from sophia_core.setting_kinds import Address, Name, Section
 
 Seconds = Annotated[float, Field(ge=0.2, le=3600)]
 
@@ -14,7 +14,7 @@ Seconds = Annotated[float, Field(ge=0.2, le=3600)]
 class MetricsTarget(Section):
     """Something that tells numbers in Prometheus' text format, beside the providers' own `/metrics`."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$", description="What the pane calls it.")
+    name: Name = Field(description="What the pane calls it.")
     url: Address = Field(description="Where it tells them, usually ending in `/metrics`.")
     kind: Literal["vllm", "llamacpp", "dcgm", "node", "gateway", "other"] | None = Field(
         None, description="Whose names it uses; found out when empty."

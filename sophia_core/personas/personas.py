@@ -169,7 +169,16 @@ class Personas:
             sampling.reasoning,
             {key: value for key, value in named.items() if value is not None},
             persona.cache,
+            persona.memory,
+            persona.tools,
         )
+
+    async def wants(self, name: str | None) -> tuple[str | None, str | None]:
+        """The provider and the model that a persona would have answer; None: whoever the routing says."""
+        try:
+            return self._preference(await self._find(name)) if name else (None, None)
+        except PersonaError:
+            return None, None
 
     async def voice(self, name: str | None) -> Voice:
         """How a persona sounds; one that cannot be had sounds like nobody in particular."""

@@ -241,6 +241,8 @@ async def test_targets_are_added_and_removed_while_it_runs(measuring: Open) -> N
     for name, url in (("node", "http://else/metrics"), ("other", NODE + "/"), ("gpus", "http://x/m"), ("x", "ftp://x")):
         with pytest.raises(BadArguments):
             await it.naming.add(name, url)
+    with pytest.raises(BadArguments, match="a name is a letter or a digit"):
+        await it.naming.add("two words", "http://else/metrics")
     assert await it.naming.remove("node") == "node is not asked any more."
     assert "node" not in it.metrics.readings() and NODE not in (it.home / "config.toml").read_text()
     with pytest.raises(BadArguments, match="No target"):

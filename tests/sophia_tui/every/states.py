@@ -205,11 +205,6 @@ async def editing_a_question(walk: Walk) -> None:
 
 
 @state()
-async def a_pane_to_come(walk: Walk) -> None:
-    await walk.press("f4")
-
-
-@state()
 async def voice_pane(walk: Walk) -> None:
     await walk.press("f3")
 
