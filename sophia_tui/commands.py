@@ -8,6 +8,7 @@ from sophia_core.commands import command
 from sophia_tui.compare_commands import CompareCommands
 from sophia_tui.conversing import ConversationCommands
 from sophia_tui.metrics_commands import MetricsCommands
+from sophia_tui.swarm_commands import SwarmCommands
 from sophia_tui.voice_commands import VoiceCommands
 
 if TYPE_CHECKING:
@@ -128,15 +129,27 @@ class ScreenCommands:
         """Scroll the conversation one line down."""
         self._app.chat.transcript.scroll_down(animate=False)
 
+    def _turned(self, step: int) -> bool:
+        """Whether the page of another pane was turned: the keys are those of what has the focus."""
+        from sophia_tui.metrics.sheet import Sheet
+
+        page = self._app.focused
+        if not isinstance(page, Sheet):
+            return False
+        page.action_page(step)
+        return True
+
     @command("view.page_up", keys=("pageup",), needs_app=True, palette=False)
     async def page_up(self) -> None:
         """Scroll the conversation up."""
-        self._app.chat.transcript.scroll_page_up(animate=False)
+        if not self._turned(-1):
+            self._app.chat.transcript.scroll_page_up(animate=False)
 
     @command("view.page_down", keys=("pagedown",), needs_app=True, palette=False)
     async def page_down(self) -> None:
         """Scroll the conversation down."""
-        self._app.chat.transcript.scroll_page_down(animate=False)
+        if not self._turned(1):
+            self._app.chat.transcript.scroll_page_down(animate=False)
 
     @command("message.previous", keys=("alt+up",), needs_app=True, enabled=_has_text)
     async def previous_message(self) -> None:
@@ -243,7 +256,8 @@ SCREEN_OWNERS: tuple[
     | type[ConversationCommands]
     | type[CompareCommands]
     | type[VoiceCommands]
-    | type[MetricsCommands],
+    | type[MetricsCommands]
+    | type[SwarmCommands],
     ...,
 ] = (
     ScreenCommands,
@@ -251,5 +265,6 @@ SCREEN_OWNERS: tuple[
     CompareCommands,
     VoiceCommands,
     MetricsCommands,
+    SwarmCommands,
 )
 """The classes whose commands need a screen; each is made of the app."""

@@ -286,6 +286,8 @@ class Dispatcher:
         """What a click into the status bar stands for."""
         values = self._app.status.values
         match part:
+            case "asked":
+                self.start("swarm.view", "approvals")
             case "weak":
                 self.start("keys.passphrase")
             case "unseen":

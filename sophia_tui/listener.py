@@ -39,6 +39,7 @@ from sophia_core.events import (
     WorkProgressed,
 )
 from sophia_core.sanitize import one_line
+from sophia_core.swarm.happenings import WaitingChanged
 from sophia_core.undoing import Change
 from sophia_tui.bindings import key_hints
 from sophia_tui.meanwhile import Meanwhile
@@ -122,10 +123,19 @@ class Listener:
                 self._store.progressed(event)
             case WorkEnded():
                 self._store.ended(event.number)
+            case WaitingChanged():
+                self._waiting(event)
             case SettingChanged(name="theme"):
                 self._theme(event)
             case KeysChanged():
                 self._keys(event)
+
+    def _waiting(self, event: WaitingChanged) -> None:
+        """Something waits for a person, or does no longer."""
+        asked = event.approvals + event.inputs
+        self._app.status.values = replace(self._app.status.values, asked=asked)
+        if event.new:
+            self._notifier.asked()
 
     def _theme(self, event: SettingChanged) -> None:
         """Another theme was chosen: that can be taken back."""

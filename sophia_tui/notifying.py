@@ -16,6 +16,7 @@ WORDS = {"complete": "An answer is ready.", "queued": "", "cancelled": ""}
 """What is said, and never what was asked or answered: notifications show on locked screens."""
 FAILED = "An answer ended early."
 ALERT = "An alert was raised."
+ASKED = "Something waits for your word."
 
 
 def sequence_of(env: Mapping[str, str]) -> str:
@@ -30,6 +31,10 @@ def sequence_of(env: Mapping[str, str]) -> str:
     if term.startswith(("rxvt", "foot")) or env.get("VTE_VERSION"):
         return "\x1b]777;notify;SOPHIA;{}\x07"
     return ""
+
+
+AWAY_S = 30.0
+"""So long without a key, and a person is taken for gone."""
 
 
 class Notifier:
@@ -58,6 +63,16 @@ class Notifier:
         if notify == "desktop" and self._sequence:
             self._write(self._sequence.format(ALERT))
         elif notify != "off":
+            self._app.bell()
+
+    def asked(self) -> None:
+        """A run, a chat or a macro waits for a person: tells it where nobody looks."""
+        notify = self._app.runtime.settings.chat.notify
+        if notify == "off" or (self._app.app_focus and self._app.runtime.idle_lock.quiet_s < AWAY_S):
+            return
+        if notify == "desktop" and self._sequence:
+            self._write(self._sequence.format(ASKED))
+        else:
             self._app.bell()
 
     def _seen(self, event: TurnFinished) -> bool:

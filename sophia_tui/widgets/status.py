@@ -24,6 +24,7 @@ Part = Literal[
     "speaking",
     "level",
     "mode",
+    "asked",
     "persona",
     "model",
     "recording",
@@ -47,21 +48,22 @@ SYMBOLS = ("●", "◕", "◑", "◐", "○")
 ASCII_SYMBOLS = ("*", "+", "$", "~", "!")
 GAP = "  "
 ORDER: tuple[Part, ...] = (
-    "microphone", "speaking", "level", "mode", "persona", "model", "recording", "macro", "progress", "speed", "tokens",
-    "context", "cost", "unseen", "store", "weak", "link", "reason", "hint",
+    "microphone", "speaking", "level", "mode", "asked", "persona", "model", "recording", "macro", "progress", "speed",
+    "tokens", "context", "cost", "unseen", "store", "weak", "link", "reason", "hint",
 )  # fmt: skip
 """From left to right."""
-URGENT: tuple[Part, ...] = ("speaking", "mode", "recording", "macro", "progress", "store", "unseen")
+URGENT: tuple[Part, ...] = ("speaking", "mode", "asked", "recording", "macro", "progress", "store", "unseen")
 """What may cut the model's name short."""
 FIGURES: tuple[Part, ...] = ("speed", "tokens", "context", "cost", "weak", "link")
 """What is said next, as far as there is room."""
-GROW: tuple[Part, ...] = ("model", "persona", "macro", "progress", "level", *FIGURES, "store", "unseen")
+GROW: tuple[Part, ...] = ("asked", "model", "persona", "macro", "progress", "level", *FIGURES, "store", "unseen")
 """What is written out first when there is room."""
 LOOKS: dict[Part, str] = {
     "microphone": "microphone",
     "speaking": "accent",
     "model": "model",
     "store": "warn",
+    "asked": "warn",
     "weak": "warn",
     "link": "warn",
     "unseen": "accent",
@@ -127,6 +129,8 @@ class StatusValues:
     """How many commands were taken down for a macro; None: nothing is."""
     mode: str = ""
     """The mode of the prompt, where it has several."""
+    asked: int = 0
+    """Requests and questions that wait for a person."""
     following: bool = True
     unseen: int = 0
     """Lines below that the reader, who scrolled away, has not seen."""
@@ -289,6 +293,9 @@ def _unusual(values: StatusValues, ascii_only: bool) -> Forms:
     if not values.following and values.unseen > 0:
         arrow = "v" if ascii_only else "↓"
         forms["unseen"] = (f"{arrow} {_count(values.unseen)}", f"{arrow} {_count(values.unseen)} new")
+    if values.asked:
+        sign = "?" if ascii_only else "◆"
+        forms["asked"] = (f"{sign} {_count(values.asked)}", f"{sign} {_count(values.asked)} for you")
     if values.store_state:
         forms["store"] = (f"! {one_line(values.store_state, 16)}",) * 2
     if values.weak_key:

@@ -22,11 +22,14 @@ from tests.scripted import ScriptedTransport
 from tests.sophia_tui.conftest import ENV, settle
 from tests.sophia_tui.every import (
     alerts,
+    approvals,
+    board,
     comparing,
     costs,
     healing,
     keeping,
     macros,
+    mcp,
     metrics,
     metrics_pane,
     objectives,
@@ -35,6 +38,8 @@ from tests.sophia_tui.every import (
     servers,
     sessions,
     sound_files,
+    swarm,
+    swarm_pane,
     talking,
     traces,
     voice,
@@ -44,11 +49,14 @@ from tests.sophia_tui.every.walk import SCENES, Scene, Walk, leave_alone_the_des
 ROOT = Path(__file__).parents[2]
 WHERE = (
     alerts,
+    approvals,
+    board,
     comparing,
     costs,
     healing,
     keeping,
     macros,
+    mcp,
     metrics,
     metrics_pane,
     objectives,
@@ -57,12 +65,14 @@ WHERE = (
     servers,
     sessions,
     sound_files,
+    swarm,
+    swarm_pane,
     talking,
     traces,
     voice,
 )
 """The files that declare scenes."""
-ELSEWHERE = {"compare.stop": "tests/sophia_tui/test_comparing.py"}
+ELSEWHERE = {"compare.stop": "tests/sophia_tui/test_comparing.py", "mcp.login": "tests/mcp/test_signing_in.py"}
 """Commands whose main path another test runs in the real app, and where."""
 
 

@@ -1,0 +1,1 @@
+"""The swarm on the screen."""
