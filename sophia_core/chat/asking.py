@@ -19,6 +19,7 @@ from sophia_core.vault import Vault
 
 if TYPE_CHECKING:
     from local_store import Store
+    from sophia_core.chat.hands import HandsOf
     from sophia_core.settings import ChatSettings
 
 Work: TypeAlias = Callable[[], Coroutine[None, None, TurnFinished]]
@@ -50,6 +51,8 @@ class Question:
     """Providers that broke off this very answer: others are asked first."""
     manner: Manner | None = None
     """How it is asked; None: as the settings say."""
+    hands: HandsOf | None = None
+    """The tools that may be used for it."""
 
     @property
     def continuing(self) -> bool:
@@ -101,7 +104,8 @@ class Asking:
         barred = await self.barred(store, question.exchange.session_id, manner.persona)
         request = self._request(question, barred)
         wanted = question.manner.cache if question.manner else None
-        key = self._cache.key_of(request, question.provider, wanted=wanted)
+        # What tools said is of the moment.
+        key = None if question.hands else self._cache.key_of(request, question.provider, wanted=wanted)
         backend, exchange = self._backend, question.exchange
         if key and not question.fresh and (known := await self._cache.find(store, key)):
             backend, exchange = Recall(known), replace(exchange, cached_at=known.at)
@@ -116,6 +120,7 @@ class Asking:
             keep=self._vault.keep,
             defer=question.defer,
             book=self.book,
+            hands=question.hands,
         )
         return work, key
 

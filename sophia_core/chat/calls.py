@@ -1,6 +1,7 @@
 """The calls of tools in an answer that arrives: told as they grow, and parts of the answer in the store from the first.
 
-No tools are offered to a model yet, so no call is run; it is shown to the person, who sees what was asked for.
+Their results are parts behind them. Where no tools were offered no call is run; it is shown to the person, who sees
+what was asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from local_store.errors import StoreError
 from local_store.types import Part, PartStatus
+from sophia_core.chat.hands import AskedCall
 from sophia_core.events import Bus, ToolCalled
 
 if TYPE_CHECKING:
@@ -37,9 +39,10 @@ class _Call:
     call_id: str | None = None
     pieces: list[str] = field(default_factory=list)
     size: int = 0
+    status: PartStatus = "waiting"
 
-    def part(self, status: PartStatus) -> Part:
-        return Part("tool_call", self.name, self.call_id, "".join(self.pieces), status)
+    def part(self) -> Part:
+        return Part("tool_call", self.name, self.call_id, "".join(self.pieces), self.status)
 
 
 class Calls:
@@ -50,7 +53,12 @@ class Calls:
     ) -> None:
         self._store, self._bus, self._answer_id, self._on_trouble = store, bus, answer_id, on_trouble
         self._calls: dict[int, _Call] = {}
-        self._status: PartStatus = "waiting"
+        self._parts: list[_Call | Part] = []
+        """The calls and their results, in the order in which they came."""
+        self._round = 0
+        """The first call of this round: a model that goes on after its calls counts from 0 again."""
+        self.named: Callable[[str], str] = str
+        """What a tool is called with us."""
         self._stored: list[Part] = []
         """What the store has of them, in their order."""
         self._first = 0
@@ -77,26 +85,54 @@ class Calls:
 
     def take(self, chunk: ToolCallChunk) -> None:
         """One more piece of a call; returns at once."""
-        if chunk.index not in self._calls and len(self._calls) >= MOST:
-            return
-        call = self._calls.setdefault(chunk.index, _Call())
-        call.name, call.call_id = chunk.name or call.name, chunk.id or call.call_id
+        index = self._round + max(0, chunk.index)
+        if index not in self._calls:
+            if len(self._calls) >= MOST:
+                return
+            self._calls[index] = _Call()
+            self._parts.append(self._calls[index])
+        call = self._calls[index]
+        call.name, call.call_id = self.named(chunk.name) if chunk.name else call.name, chunk.id or call.call_id
         piece = chunk.arguments[: LONGEST - call.size]
         call.pieces.append(piece)
         call.size += len(piece)
+        self._wake()
+
+    def _wake(self) -> None:
         self._some.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"calls-{self._answer_id}")
 
+    def asked(self) -> list[AskedCall]:
+        """The calls of this round, which is over."""
+        calls = [(index, each) for index, each in sorted(self._calls.items()) if index >= self._round]
+        for index, each in calls:
+            each.call_id = each.call_id or f"call_{index}"
+        return [AskedCall(index, each.name, each.call_id or "", "".join(each.pieces)) for index, each in calls]
+
+    def next_round(self) -> None:
+        """The model goes on: its calls are counted from 0 again."""
+        self._round = max(self._calls, default=-1) + 1
+
+    def stand(self, index: int, status: PartStatus, result: str | None) -> None:
+        """A call stands so from now on, and is told so; its result is kept behind it."""
+        call = self._calls[index]
+        call.status = status
+        if result is not None:
+            self._parts.append(Part("tool_result", call.name, call.call_id, result, status))
+        self._tell()
+        self._wake()
+
     def end(self, status: PartStatus) -> None:
-        """No more comes: all of them stand so from now on, and are told so."""
-        self._status = status
+        """No more comes: those that wait or run stand so from now on, and are told so."""
+        for call in self._calls.values():
+            call.status = status if call.status in ("waiting", "running") else call.status
         self._tell()
 
     async def write(self) -> None:
         """Brings the store up to how the calls stand. Raises StoreError; what was written then is not written twice."""
         async with self._writing:
-            wanted = [call.part(self._status) for call in self._calls.values()]
+            wanted = [each if isinstance(each, Part) else each.part() for each in self._parts]
             for position, part in enumerate(wanted[: len(self._stored)]):
                 await self._update(position, part)
             for part in wanted[len(self._stored) :]:
@@ -135,7 +171,7 @@ class Calls:
 
     def _tell(self) -> None:
         for index, call in sorted(self._calls.items()):
-            part = call.part(self._status)
+            part = call.part()
             if self._told.get(index) != part:
                 self._told[index] = part
                 self._bus.publish(ToolCalled(self._answer_id, index, part.name, part.text, part.status))

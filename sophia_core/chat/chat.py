@@ -18,6 +18,7 @@ from sophia_core.chat.cache import Cache
 from sophia_core.chat.floor import Floor
 from sophia_core.chat.history import build_messages, title_of
 from sophia_core.chat.manner import Manner, MannerOf, usually
+from sophia_core.chat.remembering import Remembering, anew
 from sophia_core.chat.trimming import kept
 from sophia_core.chat.turn import Backend, Defer, Exchange, Write
 from sophia_core.commands import CommandDisabled, CommandError, command
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from local_store import Letter, Message, Part, Store, Turn
     from sophia_core.attach.attachments import Attachments
     from sophia_core.attach.sending import Bringing
+    from sophia_core.chat.toolbox import HandsFor
     from sophia_core.settings import ChatSettings
 
 LEAVING_S = 10.0
@@ -77,6 +79,10 @@ class Chat:
         )
         self.floor = Floor()
         self.asking = Asking(vault, backend, bus, settings, self.cache, self.floor)
+        self.remembering: Remembering | None = None
+        """Finds what earlier conversations say to a question, for personas that may remember."""
+        self.hands_for: HandsFor | None = None
+        """Gives the tools that an answer in this manner may use."""
         self.stopped = False
         """Whether a person stopped the last answer."""
 
@@ -282,6 +288,8 @@ class Chat:
         path = await kept(store, session_id, path)
         if self._attached:
             parts = await self._attached.parts(store, session_id, parts)
+        if manner.memory and self.remembering:
+            parts = [*anew(parts), *await self.remembering.parts(store, session_id, text)]
         brought = await self._brought(store, path, parts)
         if session_id is None:
             create = partial(store.sessions.create, title="" if self._settings.titles == "off" else title_of(text))
@@ -312,7 +320,9 @@ class Chat:
     ) -> Question:
         """What is asked of whoever is chosen now."""
         provider, model = self._current.route
-        return Question(exchange, messages, provider, model, fresh=fresh, defer=defer, avoid=avoid, manner=manner)
+        hands = None if self.hands_for is None or exchange.prefix else self.hands_for(manner, exchange)
+        asked = Question(exchange, messages, provider, model, fresh=fresh, defer=defer, avoid=avoid, manner=manner)
+        return replace(asked, hands=hands)
 
     def _show(self, session_id: str) -> None:
         self._current.session_id = session_id

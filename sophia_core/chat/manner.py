@@ -24,6 +24,11 @@ class Manner:
     """Further fields of the request."""
     cache: bool | None = None
     """Whether the answer is kept and given again; None: as the setting says."""
+    memory: bool = False
+    """Whether earlier conversations are looked through for what bears on a question."""
+
+    tools: tuple[str, ...] = ()
+    """Names of tools that may be used, and prefixes that end in `*`."""
 
 
 MannerOf: TypeAlias = Callable[[str | None], Awaitable[Manner]]

@@ -7,22 +7,20 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from backend_client.errors import BackendError
 from backend_client.types import (
     Chunk,
-    FinishChunk,
     ReasoningChunk,
     Routed,
     TextChunk,
     ToolCallChunk,
-    UsageChunk,
 )
 from local_store.errors import NotFound, StoreError, WrongState
-from local_store.types import Usage
+from sophia_core.chat.arriving import Arriving
 from sophia_core.chat.calls import Calls
 from sophia_core.chat.journal import Journal
 from sophia_core.events import (
@@ -40,6 +38,8 @@ if TYPE_CHECKING:
     from backend_client.types import ChatRequest
     from local_store import Store
     from local_store.booking import Booking
+    from local_store.types import Usage
+    from sophia_core.chat.hands import Hands, HandsOf
 
 T = TypeVar("T")
 Write: TypeAlias = Callable[[], Coroutine[None, None, object]]
@@ -48,6 +48,9 @@ Keep: TypeAlias = Callable[[Write], None]
 """Takes over a write that the store refused, to try it again."""
 Defer: TypeAlias = Callable[[BackendError | None], Write | None]
 """How an answer that nobody has begun is put off, for this error (None: it was cancelled); None where it is not."""
+
+Ask: TypeAlias = "Callable[[ChatRequest], AsyncGenerator[Chunk, None]]"
+"""Asks somebody."""
 
 Book: TypeAlias = "Callable[[Usage | None, str, str | None, str, str], tuple[Usage | None, Booking]]"
 """Says what an answer cost, and what else the books say: of usage, how its cost is known, provider, answer, request."""
@@ -76,27 +79,6 @@ class Exchange:
     """When the answer was first given, where it comes from the cache."""
 
 
-@dataclass(slots=True)
-class _Answer:
-    """What has arrived of an answer so far."""
-
-    started: float
-    parts: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    provider: str | None = None
-    model: str | None = None
-    finish_reason: str | None = None
-    usage: Usage | None = None
-    cost_known: str = ""
-    booking: Booking | None = None
-    first_token_s: float | None = None
-
-    @property
-    def begun(self) -> bool:
-        """Whether anything of it has arrived from anybody."""
-        return self.provider is not None or self.first_token_s is not None
-
-
 async def run_turn(
     exchange: Exchange,
     request: ChatRequest,
@@ -109,19 +91,20 @@ async def run_turn(
     keep: Keep | None = None,
     defer: Defer | None = None,
     book: Book | None = None,
+    hands: HandsOf | None = None,
 ) -> TurnFinished:
     """Streams the answer to its end and returns how it ended; errors of the backend end in its status.
 
     Cancelling the task that runs it is how a turn is stopped: the partial answer is kept, the status is `cancelled`,
     and the value is returned all the same. `keep` takes over a final write that the store refused, to try it again.
     `defer` may have an answer that nobody has begun wait instead: the status is `queued` then. `book` says
-    what it cost.
+    what it cost. With `hands` the model may call tools, and goes on with what they gave within the same answer.
     """
     turn = _Turn(exchange, store, bus, clock, keep, book)
     status: TurnStatus = "complete"
     problem: BackendError | None = None
     try:
-        await turn.read(backend.stream(request, provider))
+        await turn.read(request, lambda asked: backend.stream(asked, provider), hands)
     except asyncio.CancelledError:
         status = "cancelled"
     except BackendError as error:
@@ -149,18 +132,45 @@ class _Turn:
     ) -> None:
         self._book = book
         self._exchange, self._store, self._bus, self._clock, self._keep = exchange, store, bus, clock, keep
-        self.answer = _Answer(clock())
+        self.answer = Arriving(clock())
         self._calls = Calls(store, bus, exchange.answer_id, self._trouble)
+        self.hands: Hands | None = None
+        """The tools it may use."""
+        self._apart = ""
 
-    async def read(self, chunks: AsyncGenerator[Chunk, None]) -> None:
-        """Takes everything that comes, until the stream ends or fails."""
+    async def read(self, request: ChatRequest, ask: Ask, hands_of: HandsOf | None) -> None:
+        """Takes everything that comes, and uses the tools that are asked for, until the stream ends or fails."""
         async with Journal(self._store, self._exchange.answer_id, self._trouble) as journal, self._calls:
             if self._exchange.prefix:
                 self.answer.parts.append(self._exchange.prefix)
                 journal.add(self._exchange.prefix)
-            async with aclosing(chunks) as stream:
-                async for chunk in stream:
-                    self._take(chunk, journal)
+            hands = await hands_of() if hands_of is not None else None
+            if not hands:
+                await self._read_one(ask(request), journal)
+                return
+            self.hands, self._calls.named = hands, hands.ours
+            request = replace(request, tools=hands.offered)
+            while True:
+                began = len(self.answer.parts)
+                await self._read_one(ask(request), journal)
+                calls = self._calls.asked()
+                if not calls or hands.tired:
+                    return
+                said = "".join(self.answer.parts[began:])
+                request = await hands.use(calls, request, said, self._calls.stand)
+                self._next_round()
+
+    def _next_round(self) -> None:
+        """The model goes on after its tools were used; what it says then is a paragraph of its own."""
+        answer = self.answer
+        answer.before = answer.usage
+        self._calls.next_round()
+        self._apart = "" if not answer.parts or answer.parts[-1].endswith("\n") else "\n\n"
+
+    async def _read_one(self, chunks: AsyncGenerator[Chunk, None], journal: Journal) -> None:
+        async with aclosing(chunks) as stream:
+            async for chunk in stream:
+                self._take(chunk, journal)
 
     def _trouble(self, error: StoreError) -> None:
         if isinstance(error, NotFound):
@@ -168,39 +178,34 @@ class _Turn:
         self._bus.publish(StoreStateChanged("full", str(error), error.hint))
 
     def _take(self, chunk: Chunk, journal: Journal) -> None:
-        answer, answer_id = self.answer, self._exchange.answer_id
+        answer_id = self._exchange.answer_id
+        if self._apart and isinstance(chunk, TextChunk):
+            chunk, self._apart = TextChunk(self._apart + chunk.text), ""
+        self.answer.take(chunk, self._clock())
         match chunk:
             case TextChunk(text):
-                self._time_first_token()
-                answer.parts.append(text)
                 journal.add(text)
                 self._bus.publish(TextDelta(answer_id, text))
             case ReasoningChunk(text):
-                self._time_first_token()
-                answer.reasoning.append(text)
                 journal.add(reasoning=text)
                 self._bus.publish(ReasoningDelta(answer_id, text))
             case ToolCallChunk():
-                self._time_first_token()
                 self._calls.take(chunk)
-            case UsageChunk():
-                answer.usage, answer.cost_known = _usage(chunk), chunk.cost_known
             case Routed():
-                answer.provider, answer.model = chunk.provider, chunk.model
                 route = RouteChosen(
                     answer_id, chunk.provider, chunk.model or "", chunk.attempt, self._exchange.cached_at
                 )
                 self._bus.publish(route)
-            case FinishChunk(reason):
-                answer.finish_reason = reason
-
-    def _time_first_token(self) -> None:
-        if self.answer.first_token_s is None:
-            self.answer.first_token_s = self._clock() - self.answer.started
 
     def end_calls(self, *, whole: bool) -> None:
-        """No tools are offered to a model yet, so a call is shown to the person instead of being run."""
-        if self._calls:
+        """A call that was not run is shown to the person."""
+        if self.hands is not None:
+            left = bool(self._calls.asked())
+            self._calls.end("refused" if whole else "failed")
+            if left and whole:
+                self.answer.finish_reason = "tool_calls"
+                self._bus.publish(Notice("warning", "The model asked for too many tools.", "Ask it to go on."))
+        elif self._calls:
             self._calls.end("refused" if whole else "failed")
             self.answer.finish_reason = "tool_calls"  # whatever the server called it: such an answer is not prose
             self._bus.publish(Notice("warning", "The model asked for a tool. Tools are shown, not run."))
@@ -278,12 +283,6 @@ class _Turn:
             begun_by=self._exchange.begun_by,
             cached_at=self._exchange.cached_at,
         )
-
-
-def _usage(chunk: UsageChunk) -> Usage:
-    return Usage(
-        chunk.prompt_tokens, chunk.completion_tokens, chunk.reasoning_tokens, chunk.cached_tokens, chunk.cost_usd
-    )
 
 
 async def to_the_end(work: Coroutine[None, None, T]) -> T:
