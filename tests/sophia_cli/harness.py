@@ -10,10 +10,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from sophia_cli.console import Console, Look, Stream
+from tests.sophia_cli.forking import Forking
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
@@ -114,8 +117,26 @@ class Program:
 
     async def run(self, *words: str, said: bytes | None = None, python: tuple[str, ...] = (), **env: str) -> Ended:
         """Runs it to its end; `said` comes on its stdin."""
+        begun_alike = said is None and not python and not any(name.startswith("PYTHON") for name in env)
+        if begun_alike and hasattr(os, "pidfd_open"):
+            return await self._forked(words, env)
         pipe = asyncio.subprocess.PIPE if said is not None else asyncio.subprocess.DEVNULL
         return await ended(await self.start(*words, stdin=pipe, python=python, **env), said)
+
+    async def _forked(self, words: tuple[str, ...], env: Mapping[str, str]) -> Ended:
+        with TemporaryFile() as nothing, TemporaryFile() as out, TemporaryFile() as err:
+            files = (nothing.fileno(), out.fileno(), err.fileno())
+            async with asyncio.timeout(PATIENCE_S):
+                code = await forking().run(words, self.environment(**env), files)
+            out.seek(0)
+            err.seek(0)
+            return Ended(code, out.read().decode(), err.read().decode())
+
+
+@cache
+def forking() -> Forking:
+    """One for all tests of this process."""
+    return Forking()
 
 
 async def ended(process: asyncio.subprocess.Process, said: bytes | None = None) -> Ended:
