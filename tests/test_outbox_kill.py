@@ -1,4 +1,4 @@
-"""What becomes of waiting questions when the app that delivers them is killed, ten times: each is answered once."""
+"""What becomes of waiting questions when the app that delivers them is killed again and again: each is answered once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sophia_core.runtime import Runtime
 from sophia_core.settings import load_settings
 from tests.contract_server import ContractServer
 
-QUESTIONS = 12
-KILLS = (0, 1, 25, 0, 2, 40, 1, 12, 0, 50)
+QUESTIONS = 8
+KILLS = (0, 25, 2, 0, 40)
 """After how many pieces of an answer the app is killed; 0 is when the server has the question and said nothing yet."""
 CHILD = """
 import asyncio, os
@@ -91,7 +91,7 @@ async def found(env: dict[str, str], ids: list[str]) -> tuple[list[Message], lis
     return answers, letters, versions
 
 
-async def test_ten_kills_lose_no_question_and_answer_none_twice(tmp_path: Path) -> None:
+async def test_kills_lose_no_question_and_answer_none_twice(tmp_path: Path) -> None:
     async with ContractServer() as server:
         env = environment(tmp_path, server)
         await server.go_down()

@@ -19,7 +19,7 @@ from sophia_cli.console import Console, Look, Stream
 from tests.sophia_cli.forking import Forking
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @dataclass
