@@ -410,6 +410,7 @@ class Entry:
 
 
 SWARM: Final = "sophia_cli.parser_swarm"
+BOARD: Final = "sophia_cli.parser_board"
 SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
     {
         "ask": Entry("Ask something; the answer goes to stdout.", _ask, "sophia_cli.ask", "prompt"),
@@ -425,7 +426,9 @@ SUBCOMMANDS: Mapping[str, Entry] = MappingProxyType(
         "cost": Entry("See what answers cost, the budgets, and what the month will cost.", _cost, "sophia_cli.cost"),
         "swarm": Entry("Run plans with agents; watch, steer and replay.", _of(SWARM, "swarm"), "sophia_cli.swarm"),
         "approvals": Entry("See and decide what waits to be allowed.", _of(SWARM, "approvals"), "sophia_cli.approvals"),
+        "board": Entry("See what is to be done, and let plans do it.", _of(BOARD, "board"), "sophia_cli.board"),
         "mcp": Entry("Use other people's tools: MCP servers.", _of("sophia_cli.parser_mcp", "mcp"), "sophia_cli.mcp"),
+        "acp": Entry("Let an editor use SOPHIA as its agent (ACP).", lambda parser: None, "sophia_cli.acp"),
         "ctl": Entry("Drive a running app, or watch what happens in it.", _ctl, "sophia_cli.ctl", "lines"),
         "init": Entry("Make the encrypted store before its first use.", _init, "sophia_cli.init"),
         "keys": Entry("See and change what unlocks the store.", _keys, "sophia_cli.keys"),

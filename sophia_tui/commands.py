@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sophia_core.commands import command
+from sophia_tui.board_commands import BoardCommands
 from sophia_tui.compare_commands import CompareCommands
 from sophia_tui.conversing import ConversationCommands
 from sophia_tui.metrics_commands import MetricsCommands
@@ -257,7 +258,8 @@ SCREEN_OWNERS: tuple[
     | type[CompareCommands]
     | type[VoiceCommands]
     | type[MetricsCommands]
-    | type[SwarmCommands],
+    | type[SwarmCommands]
+    | type[BoardCommands],
     ...,
 ] = (
     ScreenCommands,
@@ -266,5 +268,6 @@ SCREEN_OWNERS: tuple[
     VoiceCommands,
     MetricsCommands,
     SwarmCommands,
+    BoardCommands,
 )
 """The classes whose commands need a screen; each is made of the app."""

@@ -31,6 +31,7 @@ from sophia_core.macros.outcome import MacroResult
 from sophia_core.metrics.tracing import Waterfall
 from sophia_core.present import Verbatim, pairs_of, sentence
 from sophia_core.sanitize import one_line, sanitize
+from sophia_core.swarm.rows import Begun
 from sophia_tui.arguments import kind_of
 from sophia_tui.clipboard import Clipboard
 from sophia_tui.toasts import Corner
@@ -217,6 +218,8 @@ class Dispatcher:
     def _show(self, name: str, result: object) -> None:
         if isinstance(result, MacroResult):
             result = result.text or f"{result.macro} is done."
+        if isinstance(result, Begun):
+            result = str(result)
         if isinstance(result, Verbatim) or (isinstance(result, str) and (self._is_macro(name) or len(result) > LONG)):
             self._show(name, result.splitlines())  # to be read and copied as it is
         elif isinstance(result, str):

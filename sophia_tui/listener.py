@@ -39,7 +39,7 @@ from sophia_core.events import (
     WorkProgressed,
 )
 from sophia_core.sanitize import one_line
-from sophia_core.swarm.happenings import WaitingChanged
+from sophia_core.swarm.happenings import RunEnded, WaitingChanged
 from sophia_core.undoing import Change
 from sophia_tui.bindings import key_hints
 from sophia_tui.meanwhile import Meanwhile
@@ -123,6 +123,8 @@ class Listener:
                 self._store.progressed(event)
             case WorkEnded():
                 self._store.ended(event.number)
+            case RunEnded():
+                self._run_ended(event)
             case WaitingChanged():
                 self._waiting(event)
             case SettingChanged(name="theme"):
@@ -136,6 +138,14 @@ class Listener:
         self._app.status.values = replace(self._app.status.values, asked=asked)
         if event.new:
             self._notifier.asked()
+
+    def _run_ended(self, event: RunEnded) -> None:
+        """A run came to its end, which whoever began it may not be looking at."""
+        self._notifier.run_ended(event.status, event.lasted_s)
+        if event.status == "finished":
+            self._app.dispatcher.notice("info", f"{event.title} is finished.", "F4 shows what came of it.")
+        elif event.status == "failed":
+            self._app.dispatcher.notice("warning", f"{event.title} failed: {event.text}", "F4 shows where.")
 
     def _theme(self, event: SettingChanged) -> None:
         """Another theme was chosen: that can be taken back."""

@@ -16,6 +16,8 @@ WORDS = {"complete": "An answer is ready.", "queued": "", "cancelled": ""}
 """What is said, and never what was asked or answered: notifications show on locked screens."""
 FAILED = "An answer ended early."
 ALERT = "An alert was raised."
+RUN = "A run is finished."
+RUN_FAILED = "A run ended early."
 ASKED = "Something waits for your word."
 
 
@@ -64,6 +66,17 @@ class Notifier:
             self._write(self._sequence.format(ALERT))
         elif notify != "off":
             self._app.bell()
+
+    def run_ended(self, status: str, lasted_s: float) -> None:
+        """A run has ended: told as a long answer is, and without its words."""
+        chat, app = self._app.runtime.settings.chat, self._app
+        away = not app.app_focus or app.runtime.idle_lock.quiet_s >= AWAY_S
+        if chat.notify == "off" or status == "cancelled" or lasted_s < chat.notify_after_s or not away:
+            return
+        if chat.notify == "desktop" and self._sequence:
+            self._write(self._sequence.format(RUN if status == "finished" else RUN_FAILED))
+        else:
+            app.bell()
 
     def asked(self) -> None:
         """A run, a chat or a macro waits for a person: tells it where nobody looks."""

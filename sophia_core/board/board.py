@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sophia_core.events import Bus
     from sophia_core.vault import Vault
 
-LISTED: Final = "/board lists them."
+LISTED: Final = "/tasks lists them."
 MOST: Final = 20_000
 
 
@@ -81,7 +81,7 @@ class Board:
 
     # What a person asks
 
-    @command("board.list", slash="board")
+    @command("board.list", slash="tasks")
     async def list(self, state: TaskState | None = None) -> builtins.list[TaskRow]:
         """List the tasks, column by column; `backlog`, `doing`, `review` or `done` lists one of them."""
         return await self.rows(state)
@@ -109,11 +109,30 @@ class Board:
         """Move a task to a column, to its end or above the task `before`."""
         found = await self.find(task)
         above = (await self.find(before)).id if before else None
-        await self._move(found.id, state, above)
         words = f"{one_line(found.title, 60)} was moved to {COLUMNS[state]}"
-        back, again = found.state, state
-        self._undoing.record(Change(words, lambda: self._move(found.id, back), lambda: self._move(found.id, again)))
+        back, again, below = found.state, state, await self._below(found)
+
+        async def undo() -> None:
+            await self._move(found.id, back, await self._still(back, below))
+
+        async def redo() -> None:
+            await self._move(found.id, again, await self._still(again, above))
+
+        await self._move(found.id, state, above)
+        self._undoing.record(Change(words, undo, redo))
         return f"{one_line(found.title, 80)} is in {COLUMNS[state]}."
+
+    async def _below(self, task: Task) -> str | None:
+        """The task that stands below it in its column."""
+        column = [each.id for each in await (await self.vault.get()).board.list(task.state, limit=MOST)]
+        at = column.index(task.id) + 1 if task.id in column else len(column)
+        return column[at] if at < len(column) else None
+
+    async def _still(self, state: TaskState, task_id: str | None) -> str | None:
+        """The task, if it is in this column still: it may have gone on since."""
+        wanted = self._now(task_id) if task_id else None
+        column = await (await self.vault.get()).board.list(state, limit=MOST)
+        return next((each.id for each in column if each.id == wanted), None)
 
     async def _move(self, task_id: str, state: TaskState, before: str | None = None) -> None:
         store = await self.vault.get()

@@ -27,6 +27,7 @@ Format = Literal["md", "json"]
 USUAL_PLAN: Final = "plan-code-test-review"
 TOLD: Final = ("task", "goal", "question", "topic")
 """Names of the parameter that is told what the task is, where a plan has one of them."""
+SAID_SO: Final = "A line `NAME: value` in the text of the task says it."
 LONGEST_FILE: Final = 8 * 1024 * 1024
 SUFFIXES: Final[dict[str, Format]] = {".md": "md", ".markdown": "md", ".json": "json"}
 _GIVEN: Final = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,39})\s*[:=]\s*(?P<value>\S.*)")
@@ -66,7 +67,10 @@ class BoardWork:
         found = await self._board.find(task)
         chosen = self._swarm.plan_named(plan or await self._plan_of(found))
         given = {**told(chosen, found), **parse_values(values)}
-        return found, chosen, filled(chosen, given)
+        try:
+            return found, chosen, filled(chosen, given)
+        except CommandError as error:
+            raise CommandError(str(error), f"{error.hint} {SAID_SO}".strip()) from None
 
     async def _plan_of(self, task: Task) -> str:
         """The plan that the task was linked to last, else the usual one."""

@@ -20,6 +20,7 @@ BINDINGS: Final[tuple[BindingType, ...]] = (
     Binding("shift+down,j", "wish('swarm.step', 'next')", show=False),
     Binding("shift+up,k", "wish('swarm.step', 'previous')", show=False),
     Binding("n", "wish('swarm.new')", show=False),
+    Binding("b", "wish('view.board')", show=False),
     *(
         Binding(key, f"do('{what}')", show=False)
         for key, what in (
@@ -32,6 +33,7 @@ BINDINGS: Final[tuple[BindingType, ...]] = (
             ("space", "pause"),
             ("x", "cancel"),
             ("X", "kill"),
+            ("b", "undo"),
         )
     ),
 )
@@ -44,12 +46,14 @@ OF_SECTION: Final[Mapping[Section, tuple[tuple[str, str], ...]]] = {
 }
 TRAVEL: Final = (("← →", "event"), ("PgUp PgDn", "step"))
 BACK: Final = (("f", "fork from here"), ("l", "live"))
+UNDO: Final = (("b", "take back"),)
 RUNNING: Final = (("Space", "pause"), ("x", "cancel"))
 
 
 def hints(section: Section, seen: SwarmSeen, state: PaneState, ascii_only: bool, width: int) -> str:
     """The keys that do something now, as many as there is room for."""
-    keys = [f"{key} {what}" for key, what in (*_of(section, seen, state), ("1-8", "sections"))]
+    more = (("b", "board"),) if section == "runs" and seen.runs else ()
+    keys = [f"{key} {what}" for key, what in (*_of(section, seen, state), ("1-8", "sections"), *more)]
     if ascii_only:
         keys = [each.replace("← →", "left right") for each in keys]
     while len(keys) > 1 and len("  ".join([*keys, "Esc chat"])) > width > 0:
@@ -71,5 +75,6 @@ def _of(section: Section, seen: SwarmSeen, state: PaneState) -> tuple[tuple[str,
     waits = any(each.step == state.step for each in view.approvals.values())
     enter = () if section == "step" else (("Enter", "step"),)
     if view.status in ("finished", "failed", "cancelled"):
-        return (*enter, *TRAVEL, ("r", "retry"), ("f", "fork"))
+        landed = any(each.diff and each.diff.state == "applied" for each in view.steps.values())
+        return (*enter, *TRAVEL, ("r", "retry"), ("f", "fork"), *(UNDO if landed else ()))
     return (*(ASKED if waits else ()), *enter, *RUNNING, *TRAVEL)

@@ -35,7 +35,7 @@ class Wishes:
         section = self._pane.state.section
         if what == "enter":
             self._enter()
-        elif what in ("pause", "cancel", "kill"):
+        elif what in ("pause", "cancel", "kill", "undo"):
             self._whole(what)
         elif section == "dead":
             self._dead(what)

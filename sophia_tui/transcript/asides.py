@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 MOST_SHOWN = 60_000
 """Characters of an unfolded text."""
 _KINDS = {"tool_call": "calls", "tool_result": "result", "image": "image", "file": "file"}
-_STATES = {"waiting": "waiting", "running": "running…", "failed": "failed", "refused": "not run"}
+_STATES = {"waiting": "waiting", "asking": "waits for you", "running": "running…"}
+_STATES |= {"failed": "failed", "refused": "not run"}
 
 
 def aside_line(aside: Aside, sheet: Sheet, toggle: Toggle, *, opened: bool) -> Line:

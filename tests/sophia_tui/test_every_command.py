@@ -73,6 +73,7 @@ WHERE = (
 )
 """The files that declare scenes."""
 ELSEWHERE = {"compare.stop": "tests/sophia_tui/test_comparing.py", "mcp.login": "tests/mcp/test_signing_in.py"}
+ELSEWHERE |= dict.fromkeys(("mcp.answer", "mcp.decline"), "tests/mcp/test_servers.py")
 """Commands whose main path another test runs in the real app, and where."""
 
 

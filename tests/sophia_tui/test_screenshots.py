@@ -26,12 +26,12 @@ from sophia_core.settings import load_settings
 from sophia_tui.app import SophiaApp
 from tests.scripted import ScriptedTransport
 from tests.sophia_tui.conftest import ENV, settle
-from tests.sophia_tui.every import metric_states, swarm_states
+from tests.sophia_tui.every import board_states, metric_states, swarm_states
 from tests.sophia_tui.every.shots import FOLDER, screen_styles, screen_text
 from tests.sophia_tui.every.states import STATES, State
 from tests.sophia_tui.every.walk import PATIENCE_S, Walk, leave_alone_the_desktop
 
-WHERE = (metric_states, swarm_states)
+WHERE = (board_states, metric_states, swarm_states)
 """The files beside `states` that declare some."""
 
 SIZES = ((80, 24), (120, 40), (200, 50))

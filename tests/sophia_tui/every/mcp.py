@@ -1,4 +1,4 @@
-"""Other people's servers: added, tried, used, asked back, and taken out."""
+"""Other people's servers: added, tried, used, and taken out."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ PLAIN = Path(__file__).parents[2] / "mcp" / "plain_server.py"
 
 @scene(
     *("mcp.list", "mcp.show", "mcp.add", "mcp.remove", "mcp.trust", "mcp.test", "mcp.tools", "mcp.accept", "mcp.call"),
-    *("mcp.resources", "mcp.read", "mcp.prompts", "mcp.prompt", "mcp.answer", "mcp.decline", "mcp.stop", "mcp.logout"),
+    *("mcp.resources", "mcp.read", "mcp.prompts", "mcp.prompt", "mcp.stop", "mcp.logout"),
 )
 async def others_servers(walk: Walk) -> None:
-    asked = walk.app.runtime.mcp.asked
     assert "is added" in await walk.do(f"/mcp.add plain {sys.executable} {PLAIN}")
     assert "ready" in await walk.do("/mcp")
     assert "plain_server" in await walk.do("/mcp.show plain")
@@ -28,12 +27,6 @@ async def others_servers(walk: Walk) -> None:
     assert "Write tests" in await walk.do("/mcp.read plain notes://today")
     assert "review" in await walk.do("/mcp.prompts plain")
     assert "Please review x.py" in await walk.do("/mcp.prompt plain review file=x.py")
-    for answer in ("/mcp.answer plain age=42", "/mcp.decline plain"):
-        await walk.begin("/mcp.call plain.ask")
-        await walk.until(lambda: "plain" in asked.waiting, "the question")
-        await walk.do(answer)
-        await walk.until(lambda: "plain" not in asked.waiting, "the end of the question")
-    await walk.settle()
     assert "has ended" in await walk.do("/mcp.stop plain")
     await walk.do("/mcp.logout plain")
     await walk.dare("/mcp.remove plain")

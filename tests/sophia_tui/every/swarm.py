@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-from sophia_core.swarm.place import socket_file
+from sophia_core.swarm.place import socket_file, worktrees_dir
 from sophia_core.swarm.rows import RunRow
+from sophia_core.swarm.tools.merging import Landing
+from sophia_core.swarm.tools.worktrees import Worktrees
 from tests.sophia_tui.every.walk import Walk, scene
 from tests.swarm.pretending import PLAN, Pretending
 
@@ -51,6 +53,23 @@ async def runs(walk: Walk) -> None:
     assert "run.finished" in await walk.do("/swarm.replay 1")
     assert "running" in await walk.do("/swarm.replay 1 3")
     assert "Deleted" in await walk.dare("/swarm.delete 1")
+
+
+@scene("swarm.undo")
+async def undoing(walk: Walk) -> None:
+    worker, folder = await with_plan(walk), walk.home / "project"
+    folder.mkdir()
+    trees = Worktrees(worktrees_dir(walk.app.runtime.paths), folder)
+    (trees.prepare("r", "say", ()) / "a.txt").write_text("made\n")
+    made = trees.made("r", ["say"])
+    Landing(trees).land(made.base, made.commit)
+    plan = walk.app.runtime.swarm.plan_named("say-it")
+    await worker.records.create("r", plan, "Say it")
+    await worker.say("r", "run.requested", detail={"folder": str(folder)})
+    await worker.say("r", "diff.applied", "say", "finished", {"commit": made.commit, "files": list(made.files)})
+    assert "1 file became" in await walk.dare("/swarm.undo")
+    assert not (folder / "a.txt").exists()
+    assert "Nothing of" in await walk.do("/swarm.undo")
 
 
 @scene(
