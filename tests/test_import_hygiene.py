@@ -18,7 +18,7 @@ try:
 finally:
     print("\\n".join(sorted(sys.modules)), file=sys.stderr)
 """
-SCREEN = {"textual", "openai"}
+SCREEN = {"textual", "openai", "acp"}
 """What no shell command may load."""
 HEAVY = SCREEN | {"pydantic", "asyncio", "httpx2", "structlog", "sqlcipher3", "sqlite_utils", "cryptography", "keyring"}
 """What asking for help may not load either."""

@@ -34,9 +34,9 @@ MAKERS: Final[Mapping[StepKind, str]] = {
     "planner": "sophia_core.swarm.agents.runner:planner_runner",
     "check": "sophia_core.swarm.engine.built_in:check_runner",
     "human": "sophia_core.swarm.engine.built_in:human_runner",
-    "merge": "sophia_core.swarm.tools.merging:merge_runner",
+    "merge": "sophia_core.swarm.tools.merge_step:merge_runner",
     "command": "sophia_core.swarm.engine.built_in:command_runner",
-    "outside": "sophia_core.swarm.outside.runner:outside_runner",
+    "outside": "sophia_core.acp.outside:outside_runner",
 }
 """Where each kind's maker is: `module:function`."""
 
