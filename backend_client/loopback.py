@@ -130,6 +130,8 @@ class Landing:
     def __init__(self) -> None:
         self.redirect = ""
         self.visit: Visit | None = None
+        self.issuer: str | None = None
+        """Who says that they sent the browser (RFC 9207), where anybody does."""
         self.signed_in = False
         self.code: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._host = ""
@@ -214,6 +216,7 @@ class Landing:
             self.code.set_exception(error)
             return True
         if code is not None:
+            self.issuer = parse_qs(query, max_num_fields=20).get("iss", [None])[0]
             self.code.set_result(code)
         return code is not None
 

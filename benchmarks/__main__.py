@@ -38,6 +38,8 @@ LONG = (
     "metrics_pane",
     "anomalies",
     "swarm",
+    "swarm_kills",
+    "swarm_machines",
 )
 """Only when they are named: they take minutes, or make databases of a gigabyte."""
 SECONDS_TO_LEAVE = 10

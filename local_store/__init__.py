@@ -137,7 +137,8 @@ async def open_store(
 
     A store that does not exist is made with one key slot: the passphrase if one is given, else the OS keyring if a real
     one answers and `allow_keyring` says so, else a key file in `paths.device_dir`, which is weak. With `typed_only` a
-    store that has a passphrase or a recovery key is opened by one of them and by nothing else. `handed` is what a process that has it open gave to this one, which it began.
+    store that has a passphrase or a recovery key is opened by one of them and by nothing else. `handed` is what a
+    process that has it open gave to this one, which it began.
 
     Raises NotFound when there is no store and `create` is false; NeedsPassphrase or Locked when no slot opens without
     a person; WrongPassphrase, WrongKey; KeysTampered, KeysMissing; Damaged, NotEncrypted, SchemaTooNew; NetworkFolder;

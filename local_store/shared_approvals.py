@@ -25,6 +25,7 @@ from local_store.errors import NotFound, WrongState
 from local_store.runs import LONGEST_WORD, as_json
 from local_store.shared_link import Link
 from local_store.shared_rows import append, event_data, open_text, row_of, rows_of, seal_text
+from local_store.shared_rules import SharedRules
 
 if TYPE_CHECKING:
     from local_store.shared_link import Connection
@@ -39,6 +40,7 @@ class SharedApprovals:
 
     def __init__(self, link: Link, box: Box) -> None:
         self._link, self._box = link, box
+        self.rules = SharedRules(link, box)
 
     async def ask(
         self, approval_id: str, origin: Origin, origin_id: str, detail: Mapping[str, Any], *, step: str = ""

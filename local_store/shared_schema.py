@@ -82,6 +82,12 @@ CREATE INDEX approval_open ON sophia.approval (seq) WHERE decision IS NULL;
 CREATE INDEX approval_by_origin ON sophia.approval (origin, origin_id, seq);
 CREATE INDEX approval_by_run ON sophia.approval (run_id) WHERE run_id IS NOT NULL;
 
+CREATE TABLE sophia.approval_rule (
+    seq bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    id text PRIMARY KEY,
+    rule bytea NOT NULL
+);
+
 CREATE FUNCTION sophia.now_ms() RETURNS bigint LANGUAGE sql VOLATILE AS
 $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Final
 
 from sophia_cli.console import Console
@@ -28,6 +29,13 @@ from sophia_core.present import when
 from sophia_core.sanitize import StreamSanitizer
 
 QUEUED: Final = "It waits: the app asks it by itself when it is next open. `sophia run outbox.list` lists what waits."
+
+_TOOL_SAYS: Final[Mapping[str, str]] = {
+    "asking": "the model wants to use the tool {}; `sophia approvals` tells how to allow it",
+    "running": "the model uses the tool {}",
+    "refused": "the tool was not run: {}",
+    "failed": "the tool failed: {}",
+}
 
 
 def exit_code(finished: TurnFinished) -> int:
@@ -84,8 +92,8 @@ class TextAnswer:
                 self._say(f"this answer is from {when(at)}", "`--fresh` asks again.")
             case FailedOver() if self._chatty:
                 self._say(f"{event.failed} cannot answer ({event.reason}); {event.provider} is asked instead")
-            case ToolCalled() if event.status != "waiting":
-                self._say(f"the model asked for the tool {event.name} {event.arguments}")
+            case ToolCalled() if words := _TOOL_SAYS.get(event.status):
+                self._say(words.format(f"{event.name} {event.arguments}".strip()))
             case Notice() if self._chatty or event.level != "info":
                 self._say(event.text, event.hint)
             case StoreStateChanged(state="full"):
@@ -176,7 +184,8 @@ class JsonAnswer:
             case ReasoningDelta(text=text):
                 self._line("reasoning", text=text)
             case ToolCalled() if event.status != "waiting":
-                self._line("tool", index=event.index, name=event.name, arguments=event.arguments)
+                told = {"name": event.name, "arguments": event.arguments, "status": event.status}
+                self._line("tool", index=event.index, **told)
             case RouteChosen():
                 self._line("route", provider=event.provider, model=event.model, attempt=event.attempt)
             case EmbeddedProgressed():

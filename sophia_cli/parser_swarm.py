@@ -17,6 +17,7 @@ ONE_RUN: Final[Mapping[str, str]] = MappingProxyType(
         "resume": "let it go on",
         "cancel": "stop it; what is at work may come to its end",
         "kill": "stop it at once",
+        "undo": "take back what it put into your folder",
         "delete": "delete it, once it has ended",
     }
 )
@@ -51,7 +52,7 @@ def swarm(parser: argparse.ArgumentParser) -> None:
     for name, each in made.items():
         each.set_defaults(action=name)
         each.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
-    for name in ("cancel", "kill", "delete"):
+    for name in ("cancel", "kill", "undo", "delete"):
         made[name].add_argument("--yes", action="store_true", help="do not ask")
     _worker(actions)
 

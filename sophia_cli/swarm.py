@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sophia_core.runtime import Runtime
     from sophia_core.swarm.rows import Begun
 
-ONE_RUN: Final = frozenset({"show", "pause", "resume", "cancel", "kill", "delete"})
+ONE_RUN: Final = frozenset({"show", "pause", "resume", "cancel", "kill", "undo", "delete"})
 LISTS: Final = frozenset({"plans", "inputs", "workers", "start", "drain"})
 LONGEST_STDIN: Final = 64 * 1024
 
@@ -96,7 +96,7 @@ def printed(value: object, args: argparse.Namespace, console: Console) -> None:
 
 
 async def _run(args: argparse.Namespace, runtime: Runtime, console: Console) -> int:
-    values = " ".join(_quoted(each) for each in args.values)
+    values = " ".join(quoted(each) for each in args.values)
     given = {"values": values, "usd": args.usd, "tokens": args.tokens}
     if args.dry_run:
         printed(await runtime.swarm_side.steering.would(args.plan, **given), args, console)
@@ -172,7 +172,7 @@ async def _decide(args: argparse.Namespace, runtime: Runtime, console: Console) 
     return await decided("allow" if args.action == "approve" else "deny", args, runtime, console)
 
 
-def _quoted(pair: str) -> str:
+def quoted(pair: str) -> str:
     """`name=value` as a command line takes it, whatever stands in the value."""
     name, equals, value = pair.partition("=")
     if not equals:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 import re
 import sys
 import types
@@ -316,6 +317,10 @@ def bind_line(spec: Declaration, rest: str) -> dict[str, object]:
     while (option := LAST_OPTION.search(rest)) and option["name"] in names - named.keys():
         named[option["name"]] = option["value"]
         rest = rest[: option.start()]
+    for param in itertools.takewhile(lambda each: not each.verbatim, spec.params):
+        # What stands before such a text is a word each.
+        if not param.named_only and rest.strip():
+            named[param.name], rest = (*rest.split(maxsplit=1), "")[:2]
     return bind(spec, [], {**named, **({text.name: rest} if (rest := rest.strip()) else {})})
 
 

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from sophia_core.commands import CommandError, NeedsConfirmation, command
 from sophia_core.events import Bus, Event, Notice
+from sophia_core.gate.acting import acting_for
 
 LONGEST_LINE: Final = 1 << 20
 MOST_GUESTS: Final = 16
@@ -183,7 +184,8 @@ class Control:
 
     async def _answer(self, line: str, confirmed: bool) -> dict[str, object]:
         try:
-            return {"done": plain(await self._dispatch(line, confirmed))}
+            with acting_for("macro", "sophia ctl"):
+                return {"done": plain(await self._dispatch(line, confirmed))}
         except NeedsConfirmation as error:
             return {"error": str(error), "hint": "Pass --yes."}
         except Exception as error:  # whoever drives the app must not be able to end it by a line

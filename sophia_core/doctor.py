@@ -125,6 +125,7 @@ class _Doctor:
             ("store", long, self._store),
             ("outbox", 5.0, self._outbox),
             ("mcp", 600.0 if self._full else 5.0, self._mcp),
+            ("swarm", 25.0, self._swarm),
             *((f"provider {each.name}", 20.0, self._asking(each)) for each in self._servers()),
             ("embedded model", long, self._embedded),
             ("audio", 20.0, _audio),
@@ -207,6 +208,11 @@ class _Doctor:
         from sophia_core.mcp.checking import findings
 
         return [Check(*each) for each in await findings(self._runtime.mcp, begin=self._full)]
+
+    async def _swarm(self) -> list[Check]:
+        from sophia_core.swarm.health import findings
+
+        return [Check(*each) for each in await findings(self._runtime)]
 
     def _closed_store(self) -> Check:
         vault, folder = self._runtime.vault, self._loaded.paths.store_dir

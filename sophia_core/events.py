@@ -213,6 +213,9 @@ class ReasoningDelta:
     text: str
 
 
+CallStatus = Literal["waiting", "asking", "running", "complete", "failed", "refused"]
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCalled:
     """An answer asks for a tool; told again as more of it arrives, and once more when it is over."""
@@ -222,8 +225,8 @@ class ToolCalled:
     name: str
     arguments: str
     """As much of them as has arrived."""
-    status: Literal["waiting", "running", "complete", "failed", "refused"] = "waiting"
-    """`waiting` while it arrives; then `refused`, as no tool is run yet, or `failed` where it broke off."""
+    status: CallStatus = "waiting"
+    """`waiting` while it arrives, `asking` while a person has to allow it; `failed` also where it broke off."""
 
 
 @dataclass(frozen=True, slots=True)

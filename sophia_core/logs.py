@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 REDACTED = "•••"
 _LOOKS_SECRET = re.compile(r"(?i)\b(bearer\s+)\S+|\b(sk|xi|pk|hf|gh[pousr])[-_][A-Za-z0-9_-]{8,}")
+_OF_A_REQUEST = re.compile(r"(?:-r\d+)?(?:-a\d+)?\Z")
 _NEVER_LOGGED = frozenset({"text", "question", "prefix", "arguments", "attached", "sentence", "partial"})
 correlation: contextvars.ContextVar[str] = contextvars.ContextVar("correlation", default="")
 
@@ -62,6 +63,11 @@ here: contextvars.ContextVar[Here | None] = contextvars.ContextVar("here", defau
 def new_request_id() -> str:
     """A random id for one user action: 32 hex digits, so that it is a W3C trace id as well."""
     return secrets.token_hex(16)
+
+
+def turn_of(request_id: str) -> str:
+    """The action's id, of a request that was made for it: without the numbers of the round and of the attempt."""
+    return _OF_A_REQUEST.sub("", request_id)
 
 
 def traceparent(request_id: str) -> str:

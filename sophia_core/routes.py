@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from backend_client.errors import InvalidRequest
 from backend_client.types import ChatRequest
 from sophia_core.commands import CommandError, command
+from sophia_core.logs import turn_of
 
 if TYPE_CHECKING:
     from backend_client import BackendClient
@@ -127,7 +128,7 @@ class Routes:
 
 
 def _question_of(decision: Decision) -> str:
-    return decision.request_id.rpartition("-a")[0]
+    return turn_of(decision.request_id)
 
 
 def _decided(number: int, decision: Decision) -> RouteRow:

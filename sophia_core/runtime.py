@@ -180,6 +180,7 @@ class Runtime:
             changed=self.degradation.look,
         )
         self.swarm_side.preview.wants = self.personas.wants
+        self.swarm_side.preview.roles = self.personas.names
 
     def _build_voice(self) -> None:
         """Who speaks and who listens; nothing of it runs before it is used."""
@@ -214,6 +215,7 @@ class Runtime:
             env=self._env,
             secret=self._secret_variables(),
         )
+        self.macros.judge = self.swarm_side.judging.verdict
         self.tending = Tending(library, self.macros.refresh, self.undoing, self.macros.idle)
         self.control = Control(self.paths.control_dir, self.bus, self._obey)
         self.setting_values, self.tour = SettingValues(self._loaded, self.bus, self._env), Tour(self.bus)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sophia_core.gate.approvals import Approvals
 from sophia_core.gate.gate import AppGate
-from sophia_core.gate.judging import Judging
+from sophia_core.gate.judging import Judging, KeptRules
 from sophia_core.swarm.calling import Worker
 from sophia_core.swarm.preview import Preview
 from sophia_core.swarm.records import Records, SwarmRecords
 from sophia_core.swarm.steering import Steering
 from sophia_core.swarm.swarm import Swarm
+from sophia_core.swarm.undoing import RunUndoing
 
 if TYPE_CHECKING:
     from local_store import Store
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from sophia_core.swarm.shelf import Plans
     from sophia_core.vault import Vault
 
-OWNERS: Final[tuple[type, ...]] = (Swarm, Steering, Approvals)
+SPEED_DAYS: Final = 14
+OWNERS: Final[tuple[type, ...]] = (Swarm, Steering, RunUndoing, Approvals)
 """The classes of this side that have commands."""
 
 
@@ -43,14 +46,19 @@ class SwarmSide:
         self.swarm = Swarm(self.records, self.plans, bus)
         self.swarm.following.approvals = self._waiting
         self.worker = Worker(loaded.paths, vault, bus, wanted=loaded.settings.swarm.worker)
+        self.swarm.following.nobody = self.worker.call_again
         self._build_gate(vault, bus)
         self.preview = Preview(asked)
+        self.preview.speeds = self._speeds
         self.steering = Steering(self.swarm, self.worker, current, self.preview)
+        self.undoing = RunUndoing(self.swarm, self.worker.worktrees)
 
     def _build_gate(self, vault: Vault, bus: Bus) -> None:
         """What asks before anything is done; for chats and macros here, for runs in their worker by the same rules."""
         file = self._loaded.paths.config_file.with_name("approvals.toml")
         self.judging = Judging(file, lambda: vault.store)
+        if self._loaded.settings.swarm.database:
+            self.judging.shared = self._shared_rules
         self.gate = AppGate(self.judging, lambda: vault.store, bus)
         self.approvals = Approvals(vault, bus, self.judging, self.gate)
         self.approvals.decided, self.approvals.log = self._decided, self._approval_log
@@ -66,7 +74,7 @@ class SwarmSide:
     @property
     def owners(self) -> tuple[object, ...]:
         """One of each of OWNERS."""
-        return (self.swarm, self.steering, self.approvals)
+        return (self.swarm, self.steering, self.undoing, self.approvals)
 
     def plans(self) -> Plans:
         """The plans there are; looked at when they are first asked for."""
@@ -95,9 +103,23 @@ class SwarmSide:
         return StoreRuns(await self._kept())
 
     async def _approval_log(self) -> ApprovalLog:
+        from sophia_core.gate.several import Several
         from sophia_core.swarm.log import StoreApprovals
 
-        return StoreApprovals(await self._kept())
+        own, kept = StoreApprovals(await self._vault.get()), await self._kept()
+        return own if not self._loaded.settings.swarm.database else Several(own, StoreApprovals(kept))
+
+    async def _speeds(self) -> dict[str, float]:
+        """How fast models and providers answered here, reading and waiting included."""
+        store = self._vault.store
+        if store is None:
+            return {}
+        since = round((time.time() - SPEED_DAYS * 86_400) * 1000)
+        shares = [*await store.costs.shares("provider", since=since), *await store.costs.shares("model", since=since)]
+        return {each.key: each.totals.completion_tokens / each.seconds for each in shares if each.seconds > 1}
+
+    async def _shared_rules(self) -> KeptRules:
+        return (await self._kept()).approvals.rules
 
     async def _waiting(self) -> int:
         """How many approvals wait."""

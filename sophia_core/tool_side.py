@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,9 +13,10 @@ from sophia_core.mcp.mcp import Mcp, McpLogin
 if TYPE_CHECKING:
     from backend_client.types import Provider
     from sophia_core.events import Bus
+    from sophia_core.gate.gate import AppGate
     from sophia_core.login import Login
     from sophia_core.settings import Loaded
-    from sophia_core.swarm.ports import Gate, Tool
+    from sophia_core.swarm.ports import Tool
     from sophia_core.vault import Vault
 
 OWNERS: Final[tuple[type, ...]] = mcp.OWNERS
@@ -25,11 +26,15 @@ OWNERS: Final[tuple[type, ...]] = mcp.OWNERS
 class FolderTools:
     """The tools that look at the files of the folder a person works in; a `ToolSource`."""
 
+    def __init__(self, hidden: Callable[[], Awaitable[Sequence[str]]]) -> None:
+        """`hidden` gives the files that rules keep from being read."""
+        self._hidden = hidden
+
     async def tools(self, names: Sequence[str]) -> Sequence[Tool]:
         """Those that are wanted."""
         from sophia_core.swarm.tools.hands import Hands
 
-        return await Hands(Path.cwd(), "read").tools(names)
+        return await Hands(Path.cwd(), "read", hidden=await self._hidden()).tools(names)
 
 
 class ToolSide:
@@ -42,13 +47,13 @@ class ToolSide:
         bus: Bus,
         login: Login,
         provider: Callable[[], Provider],
-        gate: Gate,
+        gate: AppGate,
         env: Mapping[str, str],
     ) -> None:
         self.mcp = Mcp(vault, bus, loaded.paths.config_file.with_name("mcp"), env)
         self._login = McpLogin(self.mcp, login)
-        self.toolbox = Toolbox([FolderTools(), self.mcp], lambda: "tools" in provider().capabilities)
-        self.toolbox.gate = gate
+        self.toolbox = Toolbox([FolderTools(gate.hidden), self.mcp], lambda: "tools" in provider().capabilities)
+        self.toolbox.gate = self.mcp.gate = gate
 
     @property
     def owners(self) -> tuple[object, ...]:

@@ -51,6 +51,10 @@ class Postgres:
         self._do("createdb", "-h", str(self.folder), "-U", "sophia", name)
         return f"host={self.folder} user=sophia dbname={name}"
 
+    def url(self) -> str:
+        """Return the same as one URL."""
+        return f"postgresql://sophia@/{self.fresh().rpartition('=')[2]}?host={self.folder}"
+
     def cut(self) -> None:
         """End every connection there is."""
         said = self._do(

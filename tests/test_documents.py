@@ -33,6 +33,8 @@ ACTIONS = {
     "sessions": ("list", "show", "search", "rm", "purge"),
     "metrics": ("serve", "business"),
     "macro": ("list", "show", "run", "check", "trust"),
+    "swarm": ("run", "retry", "replay", "cancel", "kill", "undo", "delete", "worker"),
+    "board": ("list", "add", "move", "show", "run", "import", "export"),
     "store": ("check", "repair", "salvage", "accept"),
     "voice": ("devices", "test", "say", "listen", "transcribe", "ssh", "bridge", "join"),
 }

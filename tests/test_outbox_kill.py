@@ -1,4 +1,4 @@
-"""What becomes of waiting questions when the app that delivers them is killed again and again: each is answered once."""
+"""What becomes of waiting questions when the app that delivers them is killed again and again: each has one answer."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 from local_store.errors import StoreError
 from local_store.types import Part, PartStatus
 from sophia_core.chat.hands import AskedCall
-from sophia_core.events import Bus, ToolCalled
+from sophia_core.events import Bus, CallStatus, ToolCalled
 
 if TYPE_CHECKING:
     from backend_client.types import ToolCallChunk
@@ -39,10 +39,12 @@ class _Call:
     call_id: str | None = None
     pieces: list[str] = field(default_factory=list)
     size: int = 0
-    status: PartStatus = "waiting"
+    status: CallStatus = "waiting"
 
     def part(self) -> Part:
-        return Part("tool_call", self.name, self.call_id, "".join(self.pieces), self.status)
+        # Who asks is told, not kept: whatever waits for a person is in the store as what it asks for.
+        status = "waiting" if self.status == "asking" else self.status
+        return Part("tool_call", self.name, self.call_id, "".join(self.pieces), status)
 
 
 class Calls:
@@ -63,7 +65,7 @@ class Calls:
         """What the store has of them, in their order."""
         self._first = 0
         """The position of the first: an answer that was tried before may have parts of that."""
-        self._told: dict[int, Part] = {}
+        self._told: dict[int, tuple[Part, CallStatus]] = {}
         self._writing = asyncio.Lock()
         self._some, self._over = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -114,19 +116,19 @@ class Calls:
         """The model goes on: its calls are counted from 0 again."""
         self._round = max(self._calls, default=-1) + 1
 
-    def stand(self, index: int, status: PartStatus, result: str | None) -> None:
+    def stand(self, index: int, status: CallStatus, result: str | None) -> None:
         """A call stands so from now on, and is told so; its result is kept behind it."""
         call = self._calls[index]
         call.status = status
         if result is not None:
-            self._parts.append(Part("tool_result", call.name, call.call_id, result, status))
+            self._parts.append(Part("tool_result", call.name, call.call_id, result, call.part().status))
         self._tell()
         self._wake()
 
     def end(self, status: PartStatus) -> None:
         """No more comes: those that wait or run stand so from now on, and are told so."""
         for call in self._calls.values():
-            call.status = status if call.status in ("waiting", "running") else call.status
+            call.status = status if call.status in ("waiting", "asking", "running") else call.status
         self._tell()
 
     async def write(self) -> None:
@@ -172,6 +174,6 @@ class Calls:
     def _tell(self) -> None:
         for index, call in sorted(self._calls.items()):
             part = call.part()
-            if self._told.get(index) != part:
-                self._told[index] = part
-                self._bus.publish(ToolCalled(self._answer_id, index, part.name, part.text, part.status))
+            if self._told.get(index) != (part, call.status):
+                self._told[index] = part, call.status
+                self._bus.publish(ToolCalled(self._answer_id, index, part.name, part.text, call.status))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from backend_client.types import ChatMessage, ChatRequest, ToolCall
 from backend_client.types import Tool as Offered
 from sophia_core.gate.asking import on_behalf
+from sophia_core.logs import turn_of
 from sophia_core.mcp.names import wire_names
 from sophia_core.mcp.words import cut
 from sophia_core.sanitize import one_line, sanitize
 from sophia_core.swarm.ports import Decision, Tool, ToolResult
 
 if TYPE_CHECKING:
-    from local_store.types import PartStatus
+    from sophia_core.events import CallStatus
     from sophia_core.swarm.ports import Gate
 
 MOST_ROUNDS: Final = 12
@@ -30,7 +32,9 @@ LONGEST_RESULT: Final = 24_000
 MOST_OFFERED: Final = 64
 ENOUGH: Final = "No more tools in this answer: answer now with what is known."
 
-Tell: TypeAlias = "Callable[[int, PartStatus, str | None], None]"
+ASKED_S: Final = 0.1
+"""What the rules decide is decided sooner; from then on a person is waited for."""
+Tell: TypeAlias = "Callable[[int, CallStatus, str | None], None]"
 """Hears how a call stands, and its result once there is one."""
 
 
@@ -93,8 +97,11 @@ class Hands:
         def fit(window: int | None) -> tuple[ChatMessage, ...]:
             return (*(fitted(window) if fitted is not None else request.messages), *more)
 
-        key = f"{self._answer_id}-{self._round + 1}" if request.idempotency_key else ""
-        return replace(request, messages=(*request.messages, *more), fitted=fit, idempotency_key=key)
+        round_ = self._round + 1
+        key = f"{self._answer_id}-{round_}" if request.idempotency_key else ""
+        id_ = f"{turn_of(request.request_id)}-r{round_}" if request.request_id else ""
+        messages = (*request.messages, *more)
+        return replace(request, messages=messages, fitted=fit, idempotency_key=key, request_id=id_)
 
     async def _one(self, call: AskedCall, tell: Tell) -> ToolResult:
         result, refused = await self._result(call, tell)
@@ -114,7 +121,7 @@ class Hands:
             return ToolResult(False, "This very call was made before, with the same result. Do something else."), True
         try:
             given = _arguments(call.arguments)
-            decision = await self._allowed(tool, given, call)
+            decision = await self._allowed(tool, given, call, tell)
         except ValueError as error:
             return ToolResult(False, f"The arguments do not fit: {one_line(str(error), 300)}."), False
         if not decision.allowed:
@@ -122,12 +129,16 @@ class Hands:
         tell(call.index, "running", None)
         return await self._called(tool, given), False
 
-    async def _allowed(self, tool: Tool, given: Mapping[str, Any], call: AskedCall) -> Decision:
+    async def _allowed(self, tool: Tool, given: Mapping[str, Any], call: AskedCall, tell: Tell) -> Decision:
         request = tool.ask(given)
         if request is None:
             return Decision(True)
         which = f"{self._answer_id}/{call.index}"
-        return await self._gate.pass_(on_behalf(request, "chat", self._session_id, call=which))
+        waits = asyncio.get_running_loop().call_later(ASKED_S, tell, call.index, "asking", None)
+        try:
+            return await self._gate.pass_(on_behalf(request, "chat", self._session_id, call=which))
+        finally:
+            waits.cancel()
 
     async def _called(self, tool: Tool, given: Mapping[str, Any]) -> ToolResult:
         try:

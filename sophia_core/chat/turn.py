@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-from backend_client.errors import BackendError
+from backend_client.errors import BackendError, ContentRefused, ContextTooLong
 from backend_client.types import (
     Chunk,
     ReasoningChunk,
@@ -55,6 +55,7 @@ Ask: TypeAlias = "Callable[[ChatRequest], AsyncGenerator[Chunk, None]]"
 Book: TypeAlias = "Callable[[Usage | None, str, str | None, str, str], tuple[Usage | None, Booking]]"
 """Says what an answer cost, and what else the books say: of usage, how its cost is known, provider, answer, request."""
 
+WITHOUT_TOOLS = "No model that can use tools could be asked; this answer was given without them."
 WAITS = "It is asked by itself as soon as somebody can be reached; /outbox lists what waits."
 
 
@@ -149,16 +150,32 @@ class _Turn:
                 await self._read_one(ask(request), journal)
                 return
             self.hands, self._calls.named = hands, hands.ours
-            request = replace(request, tools=hands.offered)
+            plain, request = request, replace(request, tools=hands.offered)
             while True:
                 began = len(self.answer.parts)
-                await self._read_one(ask(request), journal)
+                try:
+                    await self._read_one(ask(request), journal)
+                except BackendError as error:
+                    if self.answer.begun or isinstance(error, ContentRefused | ContextTooLong):
+                        raise
+                    return await self._without_tools(plain, ask, journal, error)
                 calls = self._calls.asked()
                 if not calls or hands.tired:
                     return
                 said = "".join(self.answer.parts[began:])
                 request = await hands.use(calls, request, said, self._calls.stand)
                 self._next_round()
+
+    async def _without_tools(self, request: ChatRequest, ask: Ask, journal: Journal, why: BackendError) -> None:
+        """Nobody who calls tools can be reached: whoever else can answers without. Raises `why` where nobody can."""
+        self.hands, key = None, f"{request.idempotency_key}-0" if request.idempotency_key else ""
+        try:
+            await self._read_one(ask(replace(request, idempotency_key=key)), journal)
+        except BackendError:
+            if self.answer.begun:
+                raise
+            raise why from None
+        self._bus.publish(Notice("warning", WITHOUT_TOOLS, str(why)))
 
     def _next_round(self) -> None:
         """The model goes on after its tools were used; what it says then is a paragraph of its own."""

@@ -19,6 +19,7 @@ from local_store.booking import Booking
 from local_store.types import Usage
 from sophia_core.costs.task import current_task
 from sophia_core.events import AnswerEnded, Event, RouteChosen, TurnFinished
+from sophia_core.logs import turn_of
 
 if TYPE_CHECKING:
     from sophia_core.metrics.ports import Reading
@@ -70,7 +71,7 @@ class Meter:
                 self._open[answer].beside = self._beside(provider)
                 _bounded(self._open)
             case AnswerEnded(request_id=request, duration_s=seconds):
-                self._took[_whole(request)] = self._took.get(_whole(request), 0.0) + seconds
+                self._took[turn_of(request)] = self._took.get(turn_of(request), 0.0) + seconds
                 _bounded(self._took)
             case TurnFinished(answer_id=answer, request_id=request):
                 self._open.pop(answer, None)
@@ -106,12 +107,6 @@ class Meter:
 
     def _is_fresh(self, reading: Reading) -> bool:
         return reading.health == "up" and abs(self._now() - reading.at) <= FRESH_S
-
-
-def _whole(request_id: str) -> str:
-    """The request without the number of the attempt."""
-    whole, dash, attempt = request_id.rpartition("-a")
-    return whole if dash and attempt.isdecimal() else request_id
 
 
 def _bounded(kept: OrderedDict[str, _Open] | OrderedDict[str, float]) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from local_store.errors import StoreError
+from local_store.errors import NotFound, StoreError
 from sophia_core.commands import CommandError, command
 from sophia_core.config_file import set_value
 from sophia_core.gate.happenings import ApprovalDecided
@@ -165,9 +165,10 @@ class Approvals:
         return f"From now on: {rule}."
 
     async def _keep(self, rule: Rule, note: str) -> None:
-        store = await self._vault.get()
+        await self._vault.get()
         try:
-            await store.approvals.rules.add(
+            *_, kept = await self._judging.kept()
+            await kept.add(
                 rule.effect,
                 rule.tool,
                 command=rule.command,
@@ -187,7 +188,9 @@ class Approvals:
     async def forget(self, rule: str) -> str:
         """Forget a remembered rule, by the start of its id in approval.rules."""
         found = await self._kept(rule)
-        await (await self._vault.get()).approvals.rules.forget(found.id)
+        for kept in await self._judging.kept():
+            with suppress(NotFound):
+                await kept.forget(found.id)
         return f"Forgotten: {found}."
 
     async def _kept(self, rule: str) -> Rule:

@@ -7,7 +7,7 @@ command line or another process, and each once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -72,6 +72,10 @@ class AppGate:
         decision = decision or Decision(False, note="It was withdrawn.")
         self._bus.publish(ApprovalDecided(request.id, decision.allowed, decision.scope, decision.by))
         return decision
+
+    async def hidden(self) -> Sequence[str]:
+        """The files that rules keep from being read. Raises StoreError."""
+        return await self._judging.hidden()
 
     def look(self) -> None:
         """Something was decided: whoever waits looks at once."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sophia_core.gate.rule_file import RuleFile, load
 from sophia_core.gate.rules import Rule, Verdict, hidden_paths, judge, rule_of
@@ -13,8 +13,11 @@ from sophia_core.swarm.ports import ApprovalLog, ApprovalRequest, Decision
 
 if TYPE_CHECKING:
     from local_store import Store
+    from local_store.approval_rules import Rules
+    from local_store.shared_rules import SharedRules
 
 BY_RULE = "your rules"
+KeptRules: TypeAlias = "Rules | SharedRules"
 
 
 class Judging:
@@ -24,6 +27,8 @@ class Judging:
         """`store` gives the store of this machine while it is open: what is remembered is there."""
         self.file, self._store = file, store
         self._read: tuple[object, RuleFile] = (None, RuleFile())
+        self.shared: Callable[[], Awaitable[KeptRules]] | None = None
+        """Where rules are that several machines share; they count beside those of this one."""
 
     async def verdict(self, asked: ApprovalRequest, log: ApprovalLog | None = None) -> Verdict:
         """What the rules say to it. `log` is where it would wait, and where is what was allowed for its run."""
@@ -54,12 +59,17 @@ class Judging:
 
     async def remembered(self) -> tuple[Rule, ...]:
         """The rules that were made of answers. Raises StoreError."""
-        if (store := self._store()) is None:
-            return ()
+        kept = [each for place in await self.kept() for each in await place.list()]
         return tuple(
             Rule(each.effect, each.tool, each.command, each.path, each.project, why=each.note, id=each.id)
-            for each in await store.approvals.rules.list()
+            for each in kept
         )
+
+    async def kept(self) -> Sequence[KeptRules]:
+        """Where rules are remembered; the last is where new ones go. Raises StoreError."""
+        if (store := self._store()) is None:
+            return ()
+        return (store.approvals.rules, *((await self.shared(),) if self.shared is not None else ()))
 
     async def hidden(self) -> tuple[str, ...]:
         """The files that rules keep from being read, for tools that look."""

@@ -56,6 +56,8 @@ class Verdict:
 
     effect: Effect
     why: str
+    by_rule: bool = False
+    """Whether a rule wants it asked for: what was allowed for always elsewhere does not count then."""
 
 
 def judge(
@@ -69,7 +71,7 @@ def judge(
     if mode == "plan" and asked.danger != "read":
         return Verdict("deny", "In plan mode nothing is changed or started.")
     if rule := _first(near, "ask", asked, line):
-        return Verdict("ask", rule.why or f"Your rule says: {rule}.")
+        return Verdict("ask", rule.why or f"Your rule says: {rule}.", by_rule=True)
     if asked.tool in ALWAYS_ASKED:
         return Verdict("ask", asked.why or "This is for a person to decide.")
     if mode == "auto" and _held(asked, near, line):

@@ -27,6 +27,7 @@ from sophia_core.vault import Vault
 from sophia_core.work_tree import branch_of
 
 if TYPE_CHECKING:
+    from sophia_core.macros.passing import Judge
     from sophia_core.macros.running import Run
 
 TYPES: Mapping[str, Any] = {"number": float, "yes": bool}
@@ -64,6 +65,8 @@ class Macros:
         self._vault, self._current = vault, current
         self._env = clean_environment(env, secret)
         self.guard: Guard = NobodyThere()
+        self.judge: Judge | None = None
+        """What the rules of the gate say to what a macro does outside of SOPHIA; whoever builds this sets it."""
         self.selection: Callable[[], str] = str
         """What is selected on the screen, where there is one."""
         self.recording: Recording | None = None
@@ -148,9 +151,11 @@ class Macros:
 
     def _new_run(self, *, dry: bool) -> Run:
         """What runs macros is loaded with the first run."""
+        from sophia_core.macros.passing import unjudged
         from sophia_core.macros.running import Around, Run
 
-        around = Around(self._registry, self._bus, Path.cwd(), self._env, self.find, self._given, self.guard)
+        judge = self.judge or unjudged
+        around = Around(self._registry, self._bus, Path.cwd(), self._env, self.find, self._given, self.guard, judge)
         return Run(around, new_request_id(), dry=dry)
 
     async def _given(self) -> Mapping[str, str]:

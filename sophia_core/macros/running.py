@@ -18,8 +18,10 @@ from sophia_core.chat.comparing import Compared
 from sophia_core.cmdline import BadLine
 from sophia_core.commands import CommandError, NeedsConfirmation, Registry, bind_words
 from sophia_core.events import Bus, MacroFinished, MacroStarted, MacroStepped, ProgramRan, TurnFinished
+from sophia_core.gate.acting import acting_for
 from sophia_core.macros.language import Macro, Parameter, Step, unfit
 from sophia_core.macros.outcome import Ending, Guard, MacroError, MacroResult
+from sophia_core.macros.passing import Judge, may_ask_for, may_touch, unjudged
 from sophia_core.macros.shell import Output, ShellError, run_program
 from sophia_core.macros.templates import Template, fill_line
 from sophia_core.present import has_words, row_of
@@ -45,6 +47,7 @@ class Around:
     given: Callable[[], Awaitable[Mapping[str, str]]]
     """The values every macro has."""
     guard: Guard
+    judge: Judge = unjudged
 
 
 class _Stop(Exception):
@@ -179,7 +182,7 @@ class Run:
             case "shell":
                 return await self._shell(macro, number, step, values)
             case "read":
-                return await asyncio.to_thread(_read, self._path(step, values))
+                return await self._read(macro, self._path(step, values))
             case "save":
                 return await self._save(macro, step, values)
             case "say":
@@ -204,17 +207,24 @@ class Run:
     async def _command(self, macro: Macro, name: str, values: dict[str, Any]) -> str:
         registry = self._around.registry
         try:
-            result = await registry.run(name, **values)
+            with acting_for("macro", macro.name):
+                result = await registry.run(name, **values)
         except NeedsConfirmation as question:
             if not await self._around.guard.may_do(macro, str(question)):
                 raise MacroError(
                     f"{name} asks first, and nobody agreed.", "Run it with --yes, or from the app."
                 ) from None
-            result = await registry.run(name, confirmed=True, **values)
+            with acting_for("macro", macro.name):
+                result = await registry.run(name, confirmed=True, **values)
         return _text_of(name, result)
+
+    async def _read(self, macro: Macro, path: Path) -> str:
+        await may_touch(self._around.judge, macro.name, path, self._around.folder, write=False)
+        return await asyncio.to_thread(_read, path)
 
     async def _save(self, macro: Macro, step: Step, values: Mapping[str, str]) -> str:
         path, text = self._path(step, values), (step.text or Template("")).fill(values)
+        await may_touch(self._around.judge, macro.name, path, self._around.folder, write=True)
         # Whoever wrote the folder gets no hand on the person's own files, nor on what git or SOPHIA act upon.
         asks = macro.project and not await asyncio.to_thread(_lies_in, self._around.folder, path)
         if asks and not await self._around.guard.may_do(macro, f"Write to {str(path)!r}?"):
@@ -223,7 +233,10 @@ class Run:
 
     async def _shell(self, macro: Macro, number: int, step: Step, values: Mapping[str, str]) -> str:
         argv = [word.fill(values) for word in step.words]
-        if not await self._around.guard.may_run(macro, argv, self._key(macro, number)):
+        always = await may_ask_for(self._around.judge, macro.name, argv, self._around.folder)
+        # Where a rule asks, "always" is for this run of the macro at most.
+        key = self._key(macro, number) if always else f"{self._key(macro, number)}/{self._id}"
+        if not await self._around.guard.may_run(macro, argv, key):
             raise MacroError(f"{argv[0]!r} was not allowed to run.", "Allow it in the app, or with --allow-programs.")
         code: int | None = None
         try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PERSON_S: Final = 300.0
 """How long a person is waited for."""
 MOST_FIELDS: Final = 20
+LONGEST_KEPT: Final = 64_000
 MOST_QUESTIONS: Final = 8
 """Of all servers at one time; whoever asks more is told no."""
 Kind: TypeAlias = Literal["text", "number", "whole number", "yes or no"]
@@ -69,6 +70,11 @@ class Question:
     fields: tuple[Field, ...] = ()
     address: str = ""
 
+    @property
+    def proposed(self) -> Mapping[str, object]:
+        """What the server takes where the person says nothing of it."""
+        return {each.name: each.default for each in self.fields if each.default is not None}
+
 
 Answer: TypeAlias = Mapping[str, object] | None
 """The values of the fields; None: the person will not say."""
@@ -97,7 +103,7 @@ class Asked:
                 case "kept":
                     return {"text": await self._known.kept(server, _part(what["name"]))}
                 case "keep":
-                    await self._known.keep(server, _part(what["name"]), what["text"])
+                    await self._known.keep(server, _part(what["name"]), str(what["text"])[:LONGEST_KEPT])
                     return {}
                 case "open":
                     return await self._open(server, str(what["address"]))
@@ -119,7 +125,7 @@ class Asked:
             return {"action": "cancel"}
         if given is None:
             return {"action": "decline"}
-        return {"action": "accept", "content": dict(given) if question.fields else None}
+        return {"action": "accept", "content": {**question.proposed, **given} if question.fields else None}
 
     async def _wait_for_answer(self, question: Question) -> Answer:
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -161,11 +167,11 @@ class Asked:
         async with asyncio.timeout(PERSON_S):
             code = await self.landing.code
         self.landing.signed_in = True
-        return {"code": code, "state": self.landing.visit.state}
+        return {"code": code, "state": self.landing.visit.state, "iss": self.landing.issuer}
 
 
 def _part(name: str) -> str:
-    if name not in ("tokens", "client"):
+    if name not in ("tokens", "client", "scopes"):
         raise CommandError("There is no such part of a sign-in.")
     return name
 
@@ -202,7 +208,7 @@ def _checked(question: Question, given: Mapping[str, object]) -> Mapping[str, ob
     named = {each.name: each for each in question.fields}
     if strangers := given.keys() - named.keys():
         raise CommandError(f"{question.server} does not ask for {sorted(strangers)[0]!r}.", _asks(question))
-    values = {each.name: each.default for each in question.fields if each.default is not None}
+    values = dict(question.proposed)
     try:
         values |= {name: named[name].value(str(text)) for name, text in given.items()}
     except ValueError as error:

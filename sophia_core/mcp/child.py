@@ -8,6 +8,7 @@ ends with its stdin, with the server, or with what it was given to remember: whi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import logging
@@ -232,8 +233,11 @@ async def serve(answers: int) -> None:
     first = await stdin.next()
     if first is None:
         return
-    wanted = json.loads(first[1])
-    waiting = asyncio.create_task(_until_ready(stdin, parent, asyncio.current_task()))
+    wanted, this = json.loads(first[1]), asyncio.current_task()
+    assert this is not None  # noqa: S101 - it runs
+    # Whoever dies with a server that hangs has to take it along: the signal ends us as the closed stdin does.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    waiting = asyncio.create_task(_until_ready(stdin, parent, this))
     async with AsyncExitStack() as stack:
         try:
             client = await _client(stack, wanted, parent)
@@ -290,7 +294,8 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     answers = os.dup(1)
     os.dup2(2, 1)
-    asyncio.run(serve(answers))
+    with contextlib.suppress(asyncio.CancelledError, BrokenPipeError):
+        asyncio.run(serve(answers))
 
 
 if __name__ == "__main__":

@@ -44,10 +44,10 @@ class Known:
         """Keeps a part of the sign-in there."""
         await (await self._vault.get()).secrets.set(_sign_in(server, name), text)
 
-    async def drop(self, server: Server) -> None:
-        """Forgets the sign-in there."""
+    async def drop(self, server: Server, *, whole: bool = True) -> None:
+        """Forgets the sign-in there; what it has to be asked for next time only if `whole`."""
         secrets = (await self._vault.get()).secrets
-        for name in ("tokens", "client"):
+        for name in ("tokens", "client", *(("scopes",) if whole else ())):
             await secrets.delete(_sign_in(server, name))
 
 

@@ -65,6 +65,8 @@ class Link:
         self._tasks: set[asyncio.Task[None]] = set()
         self._said = b""
         """The end of what it wrote to stderr."""
+        self._wants_person = False
+        """Whether it went away because only a person can sign in."""
         self.dead = False
         self._reading = asyncio.create_task(self._read(), name=f"mcp-{server.name}")
         self._draining = asyncio.create_task(self._drain(), name=f"mcp-{server.name}-stderr")
@@ -188,6 +190,7 @@ class Link:
             waiting.set_result((head, body))
 
     async def _answer(self, number: int, kind: str, what: Mapping[str, Any]) -> None:
+        self._wants_person = self._wants_person or (kind, what.get("name")) == ("keep", "scopes")
         try:
             answer = await self._asked(kind, what)
         except CommandError as error:
@@ -201,9 +204,12 @@ class Link:
             self._said = (self._said + block)[-MOST_STDERR:]
 
     def _gone(self) -> Gone:
+        name = self.server.name
+        if self._wants_person:
+            return Gone(f"{name} wants a sign-in for that.", f"Sign in: /mcp.login {name}")
         last = self._said.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
         why = f" It said: {one_line(last, 200)}" if last else ""
-        return Gone(f"{self.server.name} went away.{why}", "It is begun once more with the next call.")
+        return Gone(f"{name} went away.{why}", "It is begun once more with the next call.")
 
     def _raise_if_wrong(self, head: Head, body: bytes, what: str) -> None:
         kind = head.get("error")

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
 
 from sophia_core.commands import VERBATIM, BadArguments, CommandError, command
 from sophia_core.events import Notice
+from sophia_core.gate.acting import acting
 from sophia_core.gate.asking import on_behalf
 from sophia_core.mcp.asked import Asked
 from sophia_core.mcp.known import Known
@@ -20,13 +22,14 @@ from sophia_core.mcp.running import LIST_S, Running
 from sophia_core.mcp.servers import Servers
 from sophia_core.mcp.words import prompt_of, text_of
 from sophia_core.sanitize import one_line, sanitize
+from sophia_core.swarm.ports import Decision
 
 if TYPE_CHECKING:
     from sophia_core.events import Bus
     from sophia_core.login import Login
     from sophia_core.mcp.server_file import Library
     from sophia_core.mcp.tool import McpTool
-    from sophia_core.swarm.ports import Gate, Tool
+    from sophia_core.swarm.ports import ApprovalRequest, Gate, Tool
     from sophia_core.vault import Vault
 
 OFFER_S = 45.0
@@ -77,7 +80,7 @@ class Mcp:
         self.running = Running(self._known, self.asked, bus, env)
         self.servers = Servers(self._library, self.running, bus)
         self.gate: Gate | None = None
-        """What a call by a person's command does not need, and a macro's does."""
+        """Who is asked where a macro or another program calls a tool; what a person types is their own hand."""
 
     def _library(self) -> Library:
         from sophia_core.mcp.server_file import Library
@@ -146,16 +149,20 @@ class Mcp:
         return result
 
     async def _run(self, server: str, tool: McpTool, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        request = tool.ask(given)
-        if request is not None and self.gate is not None:
-            decision = await self.gate.pass_(on_behalf(request, "macro", "command"))
-            if not decision.allowed:
-                raise CommandError(f"{tool.spec.name} was not allowed.", one_line(decision.note, 200))
+        request, whose = tool.ask(given), acting()
+        if request is not None and whose is not None:
+            await self._pass(on_behalf(request, *whose, call=uuid4().hex), tool.spec.name)
         found = await self.servers.find(server)
         result: Mapping[str, Any] = await self.running.call(found, tool.theirs, given, self._told(tool.spec.name))
         if result.get("isError"):
             raise McpError(f"{tool.spec.name} failed: {one_line(text_of(result), 300)}", "Look at its arguments.")
         return result
+
+    async def _pass(self, request: ApprovalRequest, name: str) -> None:
+        decision = await self.gate.pass_(request) if self.gate is not None else Decision(False)
+        if not decision.allowed:
+            hint = one_line(decision.note, 200) or "A person can call it: type it here, or use `sophia mcp call`."
+            raise CommandError(f"{name} was not allowed.", hint)
 
     def _told(self, name: str) -> Any:
         def told(done: float, total: float | None, message: str) -> None:
@@ -231,7 +238,9 @@ class McpLogin:
             raise CommandError(f"{name} wants no sign-in.", "Set `oauth = true` in its file where it does.")
         if asked.landing is not None:
             raise CommandError("Somebody is signing in already.", "Finish that first.")
-        await self._mcp._known.drop(server)
+        if server.entry.alone:
+            raise CommandError(f"{name} is signed in to without a person.", f"Try it: /mcp.test {name}")
+        await self._mcp._known.drop(server, whole=False)
         async with Landing() as landing:
             asked.landing, asked.open = landing, self._login.guide.open_page
             try:

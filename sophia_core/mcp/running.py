@@ -65,9 +65,13 @@ class Running:
                 return link
             if link is not None:
                 await link.close()
-            if server.entry.oauth and not redirect and await self._known.kept(server, "tokens") is None:
-                raise McpError(f"{server.name} wants a sign-in.", f"Sign in: /mcp.login {server.name}")
-            made = await Link.begun(server, self._wanted(server, redirect), self._asked.of(server))
+            wanted = self._wanted(server, redirect)
+            if server.entry.oauth:
+                kept = {each: await self._known.kept(server, each) for each in ("tokens", "scopes")}
+                if not redirect and not server.entry.alone and kept["tokens"] is None:
+                    raise McpError(f"{server.name} wants a sign-in.", f"Sign in: /mcp.login {server.name}")
+                wanted["oauth"]["scopes"] += (kept["scopes"] or "").split()
+            made = await Link.begun(server, wanted, self._asked.of(server))
             self._links[server.name], self._used[server.name] = made, time.monotonic()
             if self._watching is None or self._watching.done():
                 self._watching = asyncio.create_task(self._watch(), name="mcp-idle")
@@ -147,12 +151,20 @@ class Running:
 
     def _wanted(self, server: Server, redirect: str) -> dict[str, Any]:
         entry = server.entry
-        missing = [each for each in (*entry.env, *entry.headers.values()) if each not in self._env]
+        ours = [each for each in (entry.client_secret, entry.client_key) if each]
+        missing = [each for each in (*entry.env, *entry.headers.values(), *ours) if each not in self._env]
         if missing:
             raise McpError(
                 f"{server.name} needs {missing[0]}, which is not set.", f"export {missing[0]}=… and restart."
             )
-        oauth = {"client_id": entry.client_id, "scopes": list(entry.scopes), "redirect": redirect}
+        oauth = {
+            "client_id": entry.client_id,
+            "scopes": list(entry.scopes),
+            "secret": self._env.get(entry.client_secret, ""),
+            "key": self._env.get(entry.client_key, ""),
+            "alone": entry.alone,
+            "redirect": redirect,
+        }
         return {
             "command": entry.command,
             "args": list(entry.args),

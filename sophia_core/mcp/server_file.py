@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -42,6 +42,9 @@ class ServerEntry(Section):
     headers: dict[Header, Variable] = Field({}, description="Headers, each with the variable that holds its value.")
     oauth: bool = Field(False, description="Sign in there with `mcp.login`.")
     client_id: str = Field("", max_length=500, description="Who we are there, where it registers nobody by itself.")
+    client_secret: Variable | Literal[""] = Field("", description="The variable that holds the secret of `client_id`.")
+    client_key: Variable | Literal[""] = Field("", description="Or the one that holds its private key, as PEM.")
+    alone: bool = Field(False, description="Sign in as `client_id` with its secret or key; no person is asked.")
     scopes: tuple[Pattern, ...] = Field((), max_length=50, description="What is asked for when signing in.")
     handshake: bool = Field(False, description="Speak the older protocol, in which some servers ask a person things.")
     tools: tuple[Pattern, ...] = Field(
@@ -60,6 +63,10 @@ class ServerEntry(Section):
             raise ValueError("a server has either a `command` or a `url`")
         if self.url is None and (self.headers or self.oauth):
             raise ValueError("`headers` and `oauth` are for a server with a `url`")
+        if (self.client_secret or self.client_key) and not self.client_id:
+            raise ValueError("`client_secret` and `client_key` belong to a `client_id`")
+        if self.alone and not (self.oauth and (self.client_secret or self.client_key)):
+            raise ValueError("`alone` needs `oauth = true` and a `client_secret` or a `client_key`")
         if self.url is not None and (self.args or self.env or self.folder):
             raise ValueError("`args`, `env` and `folder` are for a server with a `command`")
         return self

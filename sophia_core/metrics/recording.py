@@ -58,6 +58,8 @@ class Recording:
         self._attempt: _Open | None = None
         self._attempt_request = ""
         self._tools: dict[int, _Open] = {}
+        self._asking: dict[int, float] = {}
+        """Since when a person is waited for, by call."""
         self._cached_tokens: int | None = None
         self.dropped = 0
         """Spans that were too many."""
@@ -121,9 +123,17 @@ class Recording:
             name = one_line(event.name, LONGEST)
             tool.name = f"{semconv.EXECUTE_TOOL} {name}"
             tool.attributes = {semconv.OPERATION: semconv.EXECUTE_TOOL, semconv.TOOL_NAME: name}
+        self._asks(event, tool)
         if event.status in TOOL_OVER:
             del self._tools[event.index]
             self._close_tool(tool, event.status, ok=event.status != "failed")
+
+    def _asks(self, event: ToolCalled, tool: _Open) -> None:
+        """How long a person was waited for is a stretch of its own within the call."""
+        if event.status == "asking":
+            self._asking.setdefault(event.index, self._clock())
+        elif (since := self._asking.pop(event.index, None)) is not None:
+            self._add("waits for a person", since, self._clock(), parent=tool.span_id)
 
     def finish(self, event: TurnFinished) -> tuple[Span, ...]:
         """The turn is over: all its spans, the whole turn first."""

@@ -27,7 +27,7 @@ from sophia_core.events import (
     TurnFinished,
     TurnStarted,
 )
-from sophia_core.logs import Here, here
+from sophia_core.logs import Here, here, turn_of
 from sophia_core.metrics import waterfall
 from sophia_core.metrics.ports import Span
 from sophia_core.metrics.recording import Recording
@@ -181,7 +181,7 @@ class Traces:
 
     def _of(self, request_id: str) -> Recording | None:
         """The turn of an attempt: its request's id with a suffix."""
-        return self._open.get(request_id.rpartition("-a")[0])
+        return self._open.get(turn_of(request_id))
 
     def _forget(self, recording: Recording) -> None:
         self._open.pop(recording.request_id, None)

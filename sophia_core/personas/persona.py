@@ -28,7 +28,7 @@ TOP: Final = frozenset(
     | {"tools", "cache", "memory"}
 )
 _COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")
-_TOOL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
+_TOOL: Final = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_.:/*-]{0,159}")
 _PROVIDER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 Range: TypeAlias = tuple[float, float]
 SAMPLING: Final[Mapping[str, tuple[type, Range]]] = {
@@ -249,7 +249,8 @@ class _Reader:
     def _tools(self, value: object) -> tuple[str, ...]:
         named = isinstance(value, list) and all(isinstance(each, str) and _TOOL.fullmatch(each) for each in value)
         if not isinstance(value, list) or not named or len(value) > MOST_TOOLS:
-            self._wrong("tools", f"has to list at most {MOST_TOOLS} names.", 'Write tools = ["read_file"].')
+            fix = 'Write tools = ["read_file", "mcp.time.*"].'
+            self._wrong("tools", f"has to list at most {MOST_TOOLS} names.", fix)
             return ()
         return tuple(dict.fromkeys(value))
 

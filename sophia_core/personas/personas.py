@@ -226,6 +226,10 @@ class Personas:
         """Every persona, by name."""
         return [each for _, each in sorted((await self._look()).items())]
 
+    async def names(self) -> builtins.list[str]:
+        """Return the name of every persona."""
+        return [each.name for each in await self.all()]
+
     @command("persona.list")
     async def list(self) -> builtins.list[PersonaInfo]:
         """List the personas: who can answer."""

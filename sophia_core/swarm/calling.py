@@ -11,13 +11,14 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sophia_core.commands import CommandError
 from sophia_core.events import Notice
-from sophia_core.swarm.place import log_file, socket_file
+from sophia_core.swarm.place import log_file, socket_file, worktrees_dir
 
 if TYPE_CHECKING:
     from sophia_core.events import Bus
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S: Final = 1.0
 """A worker that does not take a word within this is busy, not gone."""
+PASSPHRASE: Final = "SOPHIA_PASSPHRASE"  # noqa: S105 - the name of a variable
+AGAIN_S: Final = 20.0
 KEY_WORD: Final = "--key-on-stdin"
 HELP: Final = "`sophia swarm worker` in a terminal shows why."
 CHILD: Final = (sys.executable, "-P", "-m", "sophia_cli", "swarm", "worker", "--on-demand")
@@ -39,9 +42,11 @@ class Worker:
     ) -> None:
         """`wanted` says whether one is begun here when none is there: others may do the work."""
         self._paths, self._vault, self._bus = paths, vault, bus
+        self.worktrees = worktrees_dir(paths)
         self._wanted, self.program = wanted, tuple(program)
         self._children: list[subprocess.Popen[bytes]] = []
         self._watches: set[asyncio.Task[None]] = set()
+        self._again_at = -AGAIN_S
 
     async def call(self) -> bool:
         """Have a worker look at the log now; say whether one had to be begun. Raises CommandError."""
@@ -51,6 +56,20 @@ class Worker:
             return False
         await self._begin()
         return True
+
+    def require(self) -> None:
+        """Raises CommandError where a worker would have to be begun here and could not be."""
+        from sophia_core.swarm.health import INSTALL, not_installed
+
+        if self._wanted and (why := not_installed()):
+            raise CommandError(why, INSTALL)
+
+    async def call_again(self) -> None:
+        """Have one take up what another left when it died; not more often than one that ends at once would bear."""
+        now = time.monotonic()
+        if now - self._again_at >= AGAIN_S:
+            self._again_at = now
+            await self.call()
 
     async def say(self, word: str) -> bool:
         """Tell the worker of this machine a word; False when none is there."""
@@ -84,8 +103,12 @@ class Worker:
         words = [*self.program, *([KEY_WORD] if key else [])]
         path = log_file(self._paths)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Who was given the key needs no passphrase, and outlives whoever had it in the environment.
+        env = {name: value for name, value in os.environ.items() if name != PASSPHRASE or not key}
         with open(path, "ab", opener=_private) as said:
-            child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=said, stderr=said, start_new_session=True)  # noqa: S603 - our own words
+            child = subprocess.Popen(  # noqa: S603 - our own words
+                words, stdin=subprocess.PIPE, stdout=said, stderr=said, start_new_session=True, env=env
+            )
         with contextlib.suppress(OSError), child.stdin or contextlib.nullcontext():
             if key and child.stdin:
                 child.stdin.write(key)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -60,6 +60,8 @@ class Values:
     results: Mapping[str, Any]
     """Of the steps before, by id."""
     item: Any = None
+    fence: Callable[[str, str], str] | None = None
+    """Marks what models and programs said, which is told it with a word on what it is."""
 
     def of(self, name: Name) -> str:
         """Return the value as text, cut to what is bearable. Raises BadText."""
@@ -73,7 +75,8 @@ class Values:
             raise BadText(f"there is no value for {{{name.of}}}.")
         for key in name.keys:
             found = _part(found, key)
-        return cut(as_text(found))
+        said = cut(as_text(found))
+        return said if self.fence is None or name.of in self.params else self.fence(said, name.of.replace(".", " "))
 
 
 def fill(text: str, values: Values) -> str:

@@ -51,6 +51,8 @@ class Following:
         self._waiting = (0, 0)
         self.approvals: Callable[[], Awaitable[int]] | None = None
         """How many approvals wait, where somebody counts them."""
+        self.nobody: Callable[[], Awaitable[object]] | None = None
+        """Called now and then while runs go on and no worker is alive: it may have died over them."""
 
     @property
     def lively(self) -> bool:
@@ -161,7 +163,8 @@ class Following:
         for event in events:
             name = event.kind.removeprefix("run.")
             if event.kind.startswith("run.") and name in RUN_ENDED and record.status == name:
-                self._bus.publish(RunEnded(record.id, title, record.status, _ending(event)))
+                lasted_s = max(0.0, (event.at - record.created_at) / 1000)
+                self._bus.publish(RunEnded(record.id, title, record.status, _ending(event), lasted_s))
 
     async def _look_at_waiting(self, happened: dict[str, list[Happened]]) -> None:
         approvals = await self.approvals() if self.approvals is not None else 0
@@ -178,6 +181,9 @@ class Following:
         if standing != self._workers:
             self._workers = standing
             self._bus.publish(WorkersChanged(*standing))
+        left = any(each.status in ("planned", "running") for each in self._alive.values())
+        if left and not standing[0] and self.nobody is not None:
+            await self.nobody()
 
     async def _look_live(self, run_id: str) -> None:
         newest = max((each.at for each in await self._records.live(run_id)), default=0)

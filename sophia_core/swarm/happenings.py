@@ -30,6 +30,8 @@ class RunEnded:
     status: RunStatus
     text: str
     """What came of it or why it failed, in one line."""
+    lasted_s: float = 0.0
+    """Since it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,10 @@ from sophia_core.swarm.ports import (
 from sophia_core.swarm.records import RunRecord
 
 if TYPE_CHECKING:
+    from local_store.approval_rules import Rules
     from local_store.approvals import Approval
     from local_store.runs import Run, RunEvent
+    from local_store.shared_rules import SharedRules
     from local_store.shared_runs import SharedStore
 
 SUBKEY: Final = "swarm"
@@ -70,12 +72,16 @@ class StoreRuns:
         return (await self.append_all([Saying(run_id, kind, step, detail or {}, status, key, summary)]))[0]
 
     async def append_all(self, said: Sequence[Saying]) -> list[bool]:
+        return [number > 0 for number in await self.write_all(said)]
+
+    async def write_all(self, said: Sequence[Saying]) -> list[int]:
+        """As `append_all`, but say which number in its run each became; 0 is one that was there already."""
         # What was under way when a run ended is still written down: it was paid for.
         events = [
             NewEvent(each.run_id, each.kind, each.step, each.detail, each.status, each.key, each.summary, late=True)
             for each in said
         ]
-        return [number > 0 for number in await self._store.runs.append_all(events)]
+        return list(await self._store.runs.append_all(events))
 
     async def events(self, run_id: str, *, after: int = 0, limit: int = 500) -> list[Happened]:
         return [_happened(each) for each in await self._store.runs.events(run_id, after=after, limit=limit)]
@@ -163,6 +169,10 @@ class StoreApprovals:
 
     async def waiting(self, limit: int = 200) -> list[Asked]:
         return [_asked(each) for each in await self._store.approvals.waiting(limit)]
+
+    async def rules(self) -> Rules | SharedRules:
+        """Where the rules are that were made of answers."""
+        return self._store.approvals.rules
 
     async def of(self, origin: Origin, origin_id: str) -> list[Asked]:
         return [_asked(each) for each in await self._store.approvals.of(origin, origin_id)]

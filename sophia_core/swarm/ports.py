@@ -130,7 +130,7 @@ KINDS: Final = (
     "pause.requested",  # {by}
     "resume.requested",  # {by}
     "cancel.requested",  # {by, now: bool}  now: kill what runs
-    "retry.requested",  # {by, step, goal?: another goal}
+    "retry.requested",  # {by, step, goal?: another goal, why?: what the step is to know}
     "fork.requested",  # {by, step, run: the new run's id}
     # The run.
     "run.started",  # {worker, version}
@@ -338,8 +338,7 @@ class ApprovalLog(Protocol):
     """Where what waits to be allowed is kept, beside the runs."""
 
     async def ask(self, request: ApprovalRequest) -> Asked:
-        """Keeps it, or gives what was decided when the same was asked before. Raises WrongState for another request
-        under its id. A run that asks has the event `approval.asked`."""
+        """Keeps it, or gives what was decided on it before; a run has `approval.asked`. Raises WrongState."""
         ...
 
     async def asked(self, id_: str) -> Asked | None: ...
@@ -428,6 +427,8 @@ class StepWork:
     """What this copy of an `each` is about."""
     finished: tuple[str, ...] = ()
     """The steps that are, their copies and tries among them: of several tries the first of these counts."""
+    told: str = ""
+    """The goal with marks around what models and programs said, for a model that could be misled by it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sophia_core.swarm.ports import Happened, Live, Plan, RunLog, RunStatus, WorkerSeen
+from sophia_core.swarm.ports import Happened, Live, Plan, RunLog, RunStatus, Saying, WorkerSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,14 @@ class Records(RunLog, Protocol):
 
     async def close(self) -> None:
         """Let go of what it holds open; the store itself is closed by whoever opened it."""
+        ...
+
+
+class WrittenRecords(Records, Protocol):
+    """Records whose writer hears where in a run its words went."""
+
+    async def write_all(self, said: Sequence[Saying]) -> Sequence[int]:
+        """As `append_all`, but say which number in its run each became; 0 is one that was there already."""
         ...
 
 

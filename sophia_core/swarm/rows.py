@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sophia_core.sanitize import one_line
 from sophia_core.swarm.ports import LOST_AFTER_S, RunStatus, WorkerSeen
+
+SHORT_ID: Final = 12
+"""Characters: the millisecond in which a run was asked for, and a little more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,12 @@ class Begun:
             return str(self.result)
         words = {"planned": "begins", "finished": "is finished", "cancelled": "was cancelled"}
         said = words.get(self.status, f"is {self.status}")
-        return f"{self.title} {said} as run {self.id[:8]}. `/swarm.show {self.id[:8]}` tells how it goes."
+        return f"{self.title} {said} as run {self.short}. `/swarm.show {self.short}` tells how it goes."
+
+    @property
+    def short(self) -> str:
+        """As much of the id as tells it from runs that were begun in the same second."""
+        return self.id[:SHORT_ID]
 
 
 def worker_row(seen: WorkerSeen, now: float | None = None) -> WorkerRow:

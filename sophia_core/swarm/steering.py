@@ -18,7 +18,7 @@ from sophia_core.commands import BadArguments, CommandError, command
 from sophia_core.macros.macros import parse_values
 from sophia_core.sanitize import one_line
 from sophia_core.swarm.ports import RUN_ENDED, Budget, Plan, RunStatus
-from sophia_core.swarm.rows import Begun, DeadRow, RunRow, WaitingInput
+from sophia_core.swarm.rows import SHORT_ID, Begun, DeadRow, RunRow, WaitingInput
 from sophia_core.swarm.swarm import chosen
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Steering:
     ) -> str:
         """Says what a run would do and use, before it is let begin."""
         found, given = self._checked(plan, values, usd, tokens)
+        await self._preview.refuse(found)
         return await self._preview.words(found, given)
 
     @command("swarm.run", dangerous=True, check=would)
@@ -63,6 +64,8 @@ class Steering:
 
     async def begin(self, plan: Plan, values: Mapping[str, str], *, title: str = "") -> Begun:
         """Ask for a run of this plan, whose values are complete. Returns as soon as that is written down."""
+        await self._preview.refuse(plan)
+        self._worker.require()
         run_id, title = new_id(), one_line(title or _title(plan, values), 200)
         await self._records.create(run_id, plan, title, session_id=self._current.session_id)
         detail = {
@@ -106,7 +109,7 @@ class Steering:
         """Begin no further step of a run; what is at work goes on to its end."""
         row = await self._going(run)
         await self._ask(row, "pause.requested", {})
-        return f"{row.title}: no further step begins. `/swarm.resume {row.id}` lets it go on."
+        return f"{row.title}: no further step begins. `/swarm.resume {row.id[:SHORT_ID]}` lets it go on."
 
     @command("swarm.resume", audited=True)
     async def resume(self, run: str = "1") -> str:
@@ -137,7 +140,7 @@ class Steering:
     async def _going(self, run: str) -> RunRow:
         row = await self._swarm.run(run)
         if row.status in RUN_ENDED:
-            hint = f"/swarm.retry does a step again, /swarm.fork goes on from one: of run {row.id}."
+            hint = f"/swarm.retry does a step again, /swarm.fork goes on from one: of run {row.id[:SHORT_ID]}."
             raise CommandError(f"{row.title} is {row.status} already.", hint)
         return row
 
@@ -222,7 +225,7 @@ class Steering:
         """Names what would be deleted; a run that goes on is stopped first."""
         row = await self._swarm.run(run)
         if row.status not in RUN_ENDED:
-            raise CommandError(f"{row.title} is {row.status}.", f"Stop it first: /swarm.cancel {row.id}")
+            raise CommandError(f"{row.title} is {row.status}.", f"Stop it first: /swarm.cancel {row.id[:SHORT_ID]}")
         return f"{row.title}, {row.status}"
 
     @command("swarm.delete", dangerous=True, check=_gone)
@@ -231,6 +234,7 @@ class Steering:
         words = await self._gone(run)
         row = await self._swarm.run(run)
         await self._records.delete(row.id)
+        await asyncio.to_thread(_without_worktrees, row.id, self._worker.worktrees)
         self._swarm.following.wake()
         return f"Deleted: {words}."
 
@@ -310,6 +314,12 @@ def as_data(plan: Plan) -> dict[str, Any]:
     from sophia_core.swarm.plan_data import to_data
 
     return to_data(plan)
+
+
+def _without_worktrees(run_id: str, place: Path) -> None:
+    from sophia_core.swarm.tools.sweeping import forget
+
+    forget(run_id, place)
 
 
 def _title(plan: Plan, values: Mapping[str, str]) -> str:

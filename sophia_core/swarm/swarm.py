@@ -61,7 +61,9 @@ class Swarm:
 
     async def run(self, run: str) -> RunRow:
         """Return the run of this number in the list, id, or beginning of an id. Raises CommandError."""
-        return chosen("run", run, [(each.id, each) for each in await self.runs(MOST_RUNS)], "/runs lists them.")
+        known = [(each.id, each) for each in await self.runs(MOST_RUNS)]
+        found: RunRow = chosen("run", run, known, "/runs lists them.")
+        return found
 
     async def events(self, run_id: str, *, after: int = 0, limit: int = PAGE) -> Sequence[Happened]:
         """Return what happened in a run past the event of this number, in order, so many at most."""

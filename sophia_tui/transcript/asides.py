@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST_SHOWN = 60_000
 """Characters of an unfolded text."""
 _KINDS = {"tool_call": "calls", "tool_result": "result", "image": "image", "file": "file"}
-_STATES = {"waiting": "waiting", "asking": "waits for you", "running": "running…"}
+_STATES = {"waiting": "waiting", "asking": "waits for you: /approvals", "running": "running…"}
 _STATES |= {"failed": "failed", "refused": "not run"}
 
 

@@ -14,8 +14,10 @@ from sophia_core.gate.asking import on_behalf, request
 from sophia_core.gate.happenings import ApprovalAsked
 from sophia_core.gate.rule_file import parse
 from sophia_core.gate.rules import Rule, judge, matches, rule_of
+from sophia_core.gate.several import Several
 from sophia_core.runtime import Runtime, open_runtime
 from sophia_core.settings import load_settings
+from sophia_core.swarm.log import StoreApprovals
 from sophia_core.swarm.ports import ApprovalRequest, Decision
 
 
@@ -122,3 +124,21 @@ async def test_the_mode_is_kept_in_the_file(tmp_path: Path) -> None:
         assert (await runtime.swarm_side.gate.pass_(command("make"))).allowed
         await runtime.run("approval.rule", "deny", "run", "make", confirmed=True)
         assert not (await runtime.swarm_side.gate.pass_(command("env make"))).allowed
+
+
+async def test_what_waits_in_several_places_is_decided_where_it_waits(tmp_path: Path) -> None:
+    """A chat asks in the store of its machine, a run in a database that several share; two stores stand for both."""
+    async with app(tmp_path / "a") as here, app(tmp_path / "b") as there:
+        logs = [StoreApprovals(await each.vault.get()) for each in (here, there)]
+        for log, line in zip(logs, ("make", "pytest"), strict=True):
+            await log.ask(command(line))
+
+        async def both() -> Several:
+            return Several(*logs)
+
+        here.swarm_side.approvals.log = both
+        assert [each.request.command for each in await (await both()).waiting()] == ["make", "pytest"]
+        await here.run("approval.deny", command("pytest").id)
+        assert [each.request.command for each in await (await both()).waiting()] == ["make"]
+        found = await logs[1].asked(command("pytest").id)
+        assert found and found.decision and not found.decision.allowed

@@ -170,8 +170,8 @@ async def test_a_worker_of_long_ago_is_forgotten(store: Store) -> None:
     assert [each.id for each in await store.workers.list()] == ["new"]
 
 
-async def test_rules_are_remembered_once_and_forgotten(store: Store) -> None:
-    rules = store.approvals.rules
+async def test_rules_are_remembered_once_and_forgotten(records: Records) -> None:
+    rules = records.approvals.rules
     first = await rules.add("allow", "run", command="git status", project="/p", by="me")
     assert await rules.add("allow", "run", command="git status", project="/p", by="you") == first
     await rules.add("deny", "run", command="git push")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
+from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.resolve import Elicit, Resolve
 from pydantic import BaseModel
 
 server = MCPServer("sdk", instructions="A server for tests.")
@@ -30,10 +33,14 @@ async def slowly(context: Context, steps: int) -> str:
     return "done"
 
 
+def asked() -> Elicit[Name]:
+    """The question, over any revision: its own request in the older ones, a result that asks for more in the newest."""
+    return Elicit("Who are you?", Name)
+
+
 @server.tool()
-async def greet(context: Context) -> str:
+async def greet(said: Annotated[ElicitationResult[Name], Resolve(asked)]) -> str:
     """Asks for a name."""
-    said = await context.elicit("Who are you?", Name)
     return f"Hello {said.data.name}" if said.action == "accept" else "Hello nobody"
 
 

@@ -30,6 +30,8 @@ ODD = st.text(max_size=80)
         ('command = "a\u202e"', "do not show"),
         ('url = "http://x/"\nheaders = {"A B" = "C"}', "headers"),
         ('command = "a"\ncall_s = -1', "call_s"),
+        ('url = "http://x/"\noauth = true\nclient_secret = "S"', "client_id"),
+        ('url = "http://x/"\noauth = true\nalone = true', "alone"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(text: str, wrong: str) -> None:

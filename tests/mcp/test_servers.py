@@ -13,6 +13,7 @@ import pytest
 
 from sophia_core.commands import CommandError
 from sophia_core.events import Bus, Event, Notice
+from sophia_core.gate.acting import acting_for
 from sophia_core.mcp.asked import Question
 from sophia_core.mcp.link import Gone, McpError
 from sophia_core.mcp.mcp import Mcp
@@ -79,6 +80,10 @@ async def test_a_server_is_used_and_changes_its_words_and_dies(bench: Bench) -> 
     assert await bench.mcp.prompt("plain", "review", "file=x.py") == "Please review x.py."
     assert [each.takes for each in await bench.mcp.prompts("plain")] == ["file"]
     assert await bench.mcp.call("plain.far") == "there" and "1 of 2 – on" in bench.notices()
+    with acting_for("macro", "m"):  # nobody can be asked here; what a person types is their own hand
+        assert await bench.mcp.call("plain.add", '{"a": 1, "b": 2}') == "3", "it only looks"
+        with pytest.raises(CommandError, match="not allowed"):
+            await bench.mcp.call("plain.far")
 
     hanging = asyncio.create_task(bench.mcp.call("plain.hang"))
     while not bench.mcp.running.at_work("plain"):  # noqa: ASYNC110 - nothing tells when a call is under way

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from backend_client.errors import AllUnavailable
 from backend_client.types import FinishChunk, TextChunk, ToolCallChunk, UsageChunk
 from sophia_core.chat.hands import MOST_ROUNDS, Hands, HandsOf, fenced
 from sophia_core.chat.manner import Manner
-from sophia_core.chat.turn import Exchange
+from sophia_core.chat.turn import WITHOUT_TOOLS, Exchange
 from sophia_core.events import Notice, ToolCalled
 from sophia_core.gate.asking import request
+from sophia_core.logs import turn_of
 from sophia_core.swarm.ports import ApprovalRequest, Decision, Tool, ToolResult, ToolSpec
 from tests.sophia_core.desk import ROUTED, Desk, Piece, said
 
@@ -54,10 +56,13 @@ class ScriptedGate:
     """Says yes or no, and keeps what it was asked."""
 
     allows: bool = True
+    hold: asyncio.Event | None = None
     asked: list[ApprovalRequest] = field(default_factory=list)
 
     async def pass_(self, request: ApprovalRequest) -> Decision:
         self.asked.append(request)
+        if self.hold is not None:
+            await self.hold.wait()
         return Decision(self.allows, note="" if self.allows else "Not today.")
 
 
@@ -99,8 +104,32 @@ async def test_a_model_uses_a_tool_and_goes_on_in_the_same_answer(desk: OpenDesk
     assert [each.role for each in second.messages[-2:]] == ["assistant", "tool"]
     assert second.messages[-2].tool_calls[0].name == "mcp_time_now" and "12:00" in second.messages[-1].content
     assert first.idempotency_key != second.idempotency_key
+    assert second.request_id == f"{first.request_id}-r2" and turn_of(f"{second.request_id}-a1") == first.request_id
     statuses = [each.status for each in made.heard(ToolCalled)]
     assert statuses[-2:] == ["running", "complete"] and not made.heard(Notice)
+
+
+async def test_whoever_has_to_allow_it_is_waited_for_visibly(desk: OpenDesk) -> None:
+    made, tool = await desk(calling(), said("Done.")), Scripted(asks=True)
+    gate = give(made, tool)
+    gate.hold = asyncio.Event()
+    turn = asyncio.create_task(made.turn("chat.send go"))
+    async with asyncio.timeout(WAIT_S):
+        while "asking" not in [each.status for each in made.heard(ToolCalled)]:  # noqa: ASYNC110 - a timer tells it
+            await asyncio.sleep(0.01)
+        gate.hold.set()
+        assert (await turn).status == "complete"
+    assert [each.status for each in made.heard(ToolCalled)][-3:] == ["asking", "running", "complete"]
+
+
+async def test_where_nobody_who_calls_tools_answers_somebody_does_without(desk: OpenDesk) -> None:
+    made = await desk(AllUnavailable("nobody can answer now"), said("Plainly."))
+    give(made, Scripted())
+    finished = await made.turn("chat.send go")
+    assert (finished.status, finished.text) == ("complete", "Plainly.")
+    with_tools, without = made.backend.requests
+    assert with_tools.tools and not without.tools and with_tools.idempotency_key != without.idempotency_key
+    assert made.heard(Notice)[-1].text == WITHOUT_TOOLS
 
 
 async def test_what_is_not_allowed_is_not_done(desk: OpenDesk) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from local_store import Store
 from sophia_core.swarm.engine.engine import Engine
-from sophia_core.swarm.log import StoreApprovals, StoreRuns, swarm_key
+from sophia_core.swarm.log import StoreApprovals, StoreRuns
 from sophia_core.swarm.plan_data import to_data
 from sophia_core.swarm.ports import RUN_ENDED, Decision, Happened, Plan, RunStatus, Step
-from tests.swarm.scripted_worker import opened_store, scripted_engine
+from tests.swarm.scripted_worker import records, scripted_engine
 
 PATIENCE_S = 60.0
 
@@ -21,9 +22,10 @@ PATIENCE_S = 60.0
 class World:
     """What a person and a worker see of runs."""
 
-    def __init__(self, folder: Path, store: Store) -> None:
-        self.folder, self.store = folder, store
-        self.log, self.approvals = StoreRuns(store), StoreApprovals(store)
+    def __init__(self, folder: Path, log: StoreRuns, approvals: StoreApprovals, key: bytes, url: str = "") -> None:
+        self.folder, self.url = folder, url
+        self.log, self.approvals = log, approvals
+        self.key = key
         self.engine: Engine | None = None
 
     async def ask(self, run_id: str, *steps: Step, **more: Any) -> None:
@@ -79,8 +81,7 @@ class World:
     @asynccontextmanager
     async def working(self, worker: str = "one") -> AsyncIterator[Engine]:
         """A worker in this process."""
-        key = await swarm_key(self.store)
-        self.engine = engine = scripted_engine(self.log, self.approvals, key, self.folder, worker)
+        self.engine = engine = scripted_engine(self.log, self.approvals, self.key, self.folder, worker, self.url)
         await engine.open()
         running = asyncio.create_task(engine.run())
         try:
@@ -99,13 +100,16 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path) -> AsyncIterator[World]:
-    """A world in a folder."""
-    store = await opened_store(folder)
-    try:
-        yield World(folder, store)
-    finally:
-        await store.close()
+async def world(folder: Path, url: str = "") -> AsyncIterator[World]:
+    """A world in a folder; its runs are in that database, if one is named."""
+    async with records(folder, url) as (log, approvals, key):
+        yield World(folder, log, approvals, key, url)
+
+
+def worker_process(folder: Path, worker: str = "one", *more: str) -> subprocess.Popen[bytes]:
+    """A worker of that world as a process of its own."""
+    words = [sys.executable, "-m", "tests.swarm.scripted_worker", str(folder), worker, *more]
+    return subprocess.Popen(words, stdout=subprocess.PIPE)
 
 
 def of(events: list[Happened], kind: str, step: str | None = None) -> list[Happened]:

@@ -1,30 +1,36 @@
 """A worker whose steps do what their goals say, as a process of its own that can be killed at any moment.
 
-`python -m tests.swarm.scripted_worker FOLDER [WORKER [URL]]`. What a step does is one line in FOLDER/done.txt, written
-within `once`: a line that is there twice is a finished thing that was repeated.
+`python -m tests.swarm.scripted_worker FOLDER [WORKER] [--url URL] [--labels A,B] [--version V] [--poll S]`. A note is a
+line in FOLDER/done.txt, on the disk before its `once` ends: run, step, attempt, and the number of the word.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from local_store import Argon2Cost, KeyPolicy, Store, StorePaths, open_store
 from local_store.box import Box
 from sophia_core.gate.asking import request
+from sophia_core.swarm.engine import carrier
 from sophia_core.swarm.engine.attempt import Bench, CheckRan
 from sophia_core.swarm.engine.engine import Capacity, Engine
 from sophia_core.swarm.engine.limits import Limits
 from sophia_core.swarm.engine.runners import Runners
 from sophia_core.swarm.log import StoreApprovals, StoreRuns, swarm_key
+from sophia_core.swarm.planning import as_answer
 from sophia_core.swarm.ports import (
     ApprovalRequest,
     Check,
     Decision,
     Spent,
+    Step,
     StepFailed,
     StepHost,
     StepKind,
@@ -32,6 +38,7 @@ from sophia_core.swarm.ports import (
     StepRunner,
     StepWork,
 )
+from sophia_core.swarm.tools.clashing import SentBack
 
 KINDS: tuple[StepKind, ...] = ("agent", "planner", "check", "merge", "human", "outside", "command")
 
@@ -43,7 +50,8 @@ class Scripted:
         self._folder = folder
 
     async def run(self, work: StepWork, host: StepHost) -> StepResult:
-        """`note`, `nap=S`, `approve`, `ask`, `fail`, `fail=N` (the first N attempts), `say=TEXT`, `die`, `list=N`."""
+        """`note`, `nap=S`, `approve`, `ask`, `fail`, `fail=N` (the first N attempts), `say=TEXT`, `die`, `list=N`,
+        `grow=N`, `back=STEP` (once), `trouble`."""
         value: object = f"{work.step.id} done"
         for number, word in enumerate(work.step.goal.split()):
             verb, _, what = word.partition("=")
@@ -63,18 +71,32 @@ class Scripted:
                     value = await host.ask("which", "Which colour?")
                 case "fail" if not what or work.attempt <= int(what):
                     raise StepFailed(f"attempt {work.attempt} failed", spent=Spent(1, 5, 5))
+                case "back" if work.attempt == 1:
+                    raise SentBack(what, "both changed it")
+                case "trouble":
+                    value = work.trouble
                 case "say":
                     value = what
                 case "list":
                     value = [f"item {each}" for each in range(int(what))]
+                case "grow":
+                    value = as_answer([_planned(work.step, each) for each in range(1, abs(int(what)) + 1)])
+                    value = [{**each, "kind": "command"} for each in value] if int(what) < 0 else value
                 case "die":
                     os.kill(os.getpid(), signal.SIGKILL)
         return StepResult(value, Spent(requests=1, tokens_in=10, tokens_out=10, cost=0.01))
 
     async def _note(self, work: StepWork, number: int) -> str:
-        with (self._folder / "done.txt").open("a") as done:
-            done.write(f"{work.run_id} {work.step.id} {work.attempt} {number}\n")
+        line = f"{work.run_id} {work.step.id} {work.attempt} {number}\n"
+        done = os.open(self._folder / "done.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(done, line.encode())
+        os.fsync(done)
+        os.close(done)
         return "noted"
+
+
+def _planned(planner: Step, number: int) -> Step:
+    return Step(f"{planner.id}-{number}", "note", after=(planner.id,), retry=planner.retry)
 
 
 async def _nap(seconds: float) -> None:
@@ -90,7 +112,7 @@ class Judging:
     async def asks(self, check: Check, folder: str) -> ApprovalRequest | None:
         return None
 
-    async def judge(self, check: Check, folder: str) -> CheckRan:
+    async def judge(self, check: Check, folder: str, *, unboxed: bool = False) -> CheckRan:
         return CheckRan(check.program[0] == "pass", " ".join(check.program), 0.0)
 
 
@@ -106,16 +128,47 @@ async def opened_store(folder: Path) -> Store:
     return await open_store(paths, allow_keyring=False, policy=policy)
 
 
-def scripted_engine(store_runs: StoreRuns, approvals: StoreApprovals, key: bytes, folder: Path, worker: str) -> Engine:
+KEY = b"k" * 32
+"""Of a shared database; a store has a key of its own."""
+
+
+@asynccontextmanager
+async def records(folder: Path, url: str) -> AsyncIterator[tuple[StoreRuns, StoreApprovals, bytes]]:
+    """What is kept of runs in that database, or in the store of the folder; and the key of what DBOS keeps."""
+    if not url:
+        store = await opened_store(folder)
+        try:
+            yield StoreRuns(store), StoreApprovals(store), await swarm_key(store)
+        finally:
+            await store.close()
+        return
+    from local_store.shared_runs import open_shared
+
+    shared = await open_shared(url, KEY)
+    try:
+        yield StoreRuns(shared), StoreApprovals(shared), KEY
+    finally:
+        await shared.close()
+
+
+def scripted_engine(
+    store_runs: StoreRuns,
+    approvals: StoreApprovals,
+    key: bytes,
+    folder: Path,
+    worker: str,
+    url: str = "",
+    labels: frozenset[str] = frozenset(),
+) -> Engine:
     """An engine whose steps are scripted."""
     made: dict[StepKind, StepRunner] = dict.fromkeys(KINDS, Scripted(folder))
 
     def bench(limits: Limits) -> Bench:
         return Bench(Runners(given=made), Judging())
 
-    where = folder / "swarm" / "runs.db"
-    heard = folder / "heard"
-    capacity = Capacity(slots=4, parallel=8)
+    where = url or folder / "swarm" / "runs.db"
+    heard = folder / f"heard-{worker}"
+    capacity = Capacity(slots=4, parallel=8, labels=labels)
     return Engine(
         worker,
         where,
@@ -130,11 +183,10 @@ def scripted_engine(store_runs: StoreRuns, approvals: StoreApprovals, key: bytes
     )
 
 
-async def serve(folder: Path, worker: str) -> None:
+async def serve(folder: Path, worker: str, url: str, labels: frozenset[str]) -> None:
     """Works until it is drained."""
-    store = await opened_store(folder)
-    try:
-        engine = scripted_engine(StoreRuns(store), StoreApprovals(store), await swarm_key(store), folder, worker)
+    async with records(folder, url) as (runs, approvals, key):
+        engine = scripted_engine(runs, approvals, key, folder, worker, url, labels)
         await engine.open()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, engine.drain)
         print("ready", flush=True)
@@ -142,9 +194,22 @@ async def serve(folder: Path, worker: str) -> None:
             await engine.run()
         finally:
             await engine.close()
-    finally:
-        await store.close()
+
+
+def main() -> None:
+    """Works as its arguments say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("worker", nargs="?", default="one")
+    parser.add_argument("--url", default="")
+    parser.add_argument("--labels", default="")
+    parser.add_argument("--version", default=carrier.VERSION)
+    parser.add_argument("--poll", type=float, default=carrier.QUEUE_POLL_S)
+    given = parser.parse_args()
+    carrier.VERSION, carrier.QUEUE_POLL_S = given.version, given.poll  # type: ignore[misc]
+    labels = frozenset(given.labels.split(",")) if given.labels else frozenset()
+    asyncio.run(serve(given.folder, given.worker, given.url, labels))
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "one"))
+    main()

@@ -22,6 +22,12 @@ PATCH = "--- a/{0}\n+++ b/{0}\n@@ -1 +1 @@\n-secret\n+pwned\n"
 boxed = pytest.mark.skipif(bool(sandbox.trouble()), reason="there is no sandbox here")
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept is kept there, and not in somebody's home."""
+    monkeypatch.setenv("SOPHIA_HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with something outside of it that nobody in it may reach."""

@@ -24,6 +24,8 @@ from sophia_core.swarm.agents.splicing import BadCode, code_in, spliced, stub_of
 from sophia_core.swarm.ports import Check, StepFailed
 
 SYSTEM: Final = "You are a careful Python programmer. You answer with code only."
+PAGES: Final = "You write short, plain documents. You answer with the text of the document only, and no code."
+PROSE: Final = (".md", ".markdown", ".rst", ".txt")
 BLOCK: Final = "```python\n"
 STOPS: Final = ("```", "\nif __name__", "\nclass Test", "\n# Test", "\n# Example", "\nprint(", "\nassert ")
 WARMEST: Final = 1.0
@@ -75,6 +77,10 @@ class Job:
     def is_python(self) -> bool:
         return self.path.endswith(".py")
 
+    @property
+    def is_prose(self) -> bool:
+        return self.path.lower().endswith(PROSE)
+
 
 def job_of(goal: str, path: str, code: str, test: str = "", core: str = "") -> Job:
     """Return the job of a file, with the examples of its test."""
@@ -83,7 +89,7 @@ def job_of(goal: str, path: str, code: str, test: str = "", core: str = "") -> J
 
 def prompt_of(job: Job, number: int, wrong: str = "") -> tuple[ChatMessage, ...]:
     """Return what is asked in this try, from 0, minding what was wrong before; the last message begins the answer."""
-    asks = _ASKS if job.is_python and job.code.strip() else (_whole,)
+    asks = _ASKS if job.is_python and job.code.strip() else (_page,) if job.is_prose else (_whole,)
     goal = job.goal if number % WITH_PLAN == WITH_PLAN - 1 else job.core or job.goal
     goal = f"{goal}\n{minding(wrong)}" if number % 2 and minding(wrong) else goal
     return asks[number % len(asks)](replace(job, goal=goal))
@@ -105,8 +111,8 @@ def made_of(job: Job, answer: str, beginning: str) -> str:
     code = answer if answer.startswith(beginning) else beginning + answer
     if job.is_python:
         return spliced(job.code, code, job.module)
-    made = code_in(code)
-    if not made.strip():
+    made = code.removesuffix("```") if job.is_prose else code_in(code)
+    if not made.removeprefix(beginning).strip():
         raise BadCode("the answer is empty")
     return made.rstrip() + "\n"
 
@@ -188,6 +194,13 @@ def _whole(job: Job) -> tuple[ChatMessage, ...]:
     end = f"Write {job.path} anew, all of it, in one block. Write no tests and no examples of use."
     beginning = BLOCK if job.is_python else "```\n"
     return _asked(f"{job.goal}{now}{held}\n\n{end}", beginning)
+
+
+def _page(job: Job) -> tuple[ChatMessage, ...]:
+    """A document for people: what it is about stands in the goal, and its heading is begun."""
+    now = f"\n\n{job.path} as it is now:\n{job.code.strip()}" if job.code.strip() else ""
+    asked = f"{job.goal}{now}\n\nWrite {job.path}, all of it."
+    return ChatMessage("system", PAGES), ChatMessage("user", asked), ChatMessage("assistant", "# ")
 
 
 def _bare(job: Job) -> tuple[ChatMessage, ...]:

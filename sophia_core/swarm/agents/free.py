@@ -10,6 +10,7 @@ from pydantic_ai import Tool as AgentTool
 from pydantic_ai.exceptions import AgentRunError, UsageLimitExceeded, UserError
 from pydantic_ai.usage import UsageLimits
 
+from sophia_core.mcp.names import wire_names
 from sophia_core.swarm.agents.answers import BadAnswer, answer_in
 from sophia_core.swarm.agents.asking import Voice
 from sophia_core.swarm.agents.capability import Capability
@@ -30,7 +31,7 @@ ALONE: Final = (
 async def run_free(voice: Voice, told: str, asked: str, toolbox: Toolbox, capability: Capability) -> Any:
     """Return what it made. Raises StepFailed."""
     schema = voice.work.step.answer
-    tools = [_agent_tool(each, toolbox) for each in toolbox.tools]
+    tools = _agent_tools(toolbox)
     under = [_delegate(voice, told, toolbox, capability)] if DELEGATE in voice.work.step.tools else []
     agent = _agent(RoutedModel(voice, most_tokens=capability.tokens, schema=schema), told, [*tools, *under])
     answers: list[Any] = []
@@ -65,7 +66,7 @@ def _delegate(voice: Voice, told: str, toolbox: Toolbox, capability: Capability)
         given.append(task)
         if len(given) > MOST_DELEGATED or given.count(task) > 1:
             return "Not done: do that yourself."
-        tools = [_agent_tool(each, toolbox) for each in toolbox.tools]
+        tools = _agent_tools(toolbox)
         agent = _agent(RoutedModel(voice, most_tokens=capability.tokens), f"{told}\n\n{ALONE}", tools)
         said = await _run(agent, str(task), voice)
         return fenced(said, "answer of an agent", toolbox.nonce)
@@ -92,15 +93,17 @@ def limits_of(left: Budget) -> UsageLimits:
     return UsageLimits(request_limit=turns, total_tokens_limit=left.tokens)
 
 
-def _agent_tool(tool: Tool, toolbox: Toolbox) -> AgentTool[None]:
+def _agent_tool(tool: Tool, said: str, toolbox: Toolbox) -> AgentTool[None]:
     name = tool.spec.name
 
     async def call(**arguments: Any) -> str:
         return await toolbox.call(name, arguments)
 
-    return AgentTool.from_schema(call, _plain(name), tool.spec.description, dict(tool.spec.parameters), sequential=True)
+    told = tool.spec.description
+    return AgentTool.from_schema(call, said, told, dict(tool.spec.parameters), sequential=True)
 
 
-def _plain(name: str) -> str:
-    """The name as models' servers take it."""
-    return name.replace(".", "__").replace(":", "__")[:64]
+def _agent_tools(toolbox: Toolbox) -> list[AgentTool[None]]:
+    """The tools under the names that every server takes, no two the same; the one that delegates keeps its own."""
+    named = wire_names((*(each.spec.name for each in toolbox.tools), DELEGATE))
+    return [_agent_tool(each, named[each.spec.name], toolbox) for each in toolbox.tools]

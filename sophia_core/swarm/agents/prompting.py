@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from sophia_core.swarm.agents.toolbox import fence_rule, fenced
+from sophia_core.swarm.fences import fence_rule, fenced, nonce_for
 from sophia_core.swarm.ports import Check, StepWork
 
 WORKING: Final = (
@@ -24,8 +23,7 @@ TESTS: Final = re.compile(r"(?:^|/)(?:test_[^/]*|[^/]*_test)\.\w+$|(?:^|/)tests?
 
 def nonce_of(work: StepWork) -> str:
     """Return what marks strangers' texts in this step: the same after a crash, and known to nobody beforehand."""
-    said = f"{work.run_id}/{work.step.id}/{work.attempt}"
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
+    return nonce_for(work.run_id, work.step.id, work.attempt)
 
 
 def instructions(persona: str, work: StepWork, *, tools: bool) -> str:
@@ -34,8 +32,12 @@ def instructions(persona: str, work: StepWork, *, tools: bool) -> str:
     return "\n\n".join(each for each in parts if each)
 
 
-def question(work: StepWork, files: Mapping[str, str], *, most: int) -> str:
-    """Return the goal with what it is about: files, and results of the steps before that the goal does not tell."""
+def question(work: StepWork, files: Mapping[str, str], *, most: int, marked: bool = False) -> str:
+    """Return the goal with what it is about: files, and results of the steps before that the goal does not tell.
+
+    `marked`: what models and programs said is marked inside the goal, too, for whoever has tools to be misled with.
+    """
+    goal = (marked and work.told) or work.step.goal
     nonce = nonce_of(work)
     shown = [fenced(_cut(text, most // 2), f"file {path}", nonce) for path, text in files.items()]
     results = [
@@ -43,7 +45,7 @@ def question(work: StepWork, files: Mapping[str, str], *, most: int) -> str:
         for id_, value in work.results.items()
         if id_ in work.step.after and as_text(value).strip()[:200] not in work.step.goal
     ]
-    return _cut("\n\n".join([*shown, *results]), most) + ("\n\n" if shown or results else "") + work.step.goal
+    return _cut("\n\n".join([*shown, *results]), most) + ("\n\n" if shown or results else "") + goal
 
 
 def as_text(value: Any) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,7 @@ from backend_client.types import ChatRequest
 from sophia_core.providers import EMBEDDED
 from sophia_core.swarm.agents.asking import Voice
 from sophia_core.swarm.agents.capability import SMALL, Capability, capability_of
-from sophia_core.swarm.agents.coding import job_of, write_code
+from sophia_core.swarm.agents.coding import Judge, job_of, write_code
 from sophia_core.swarm.agents.prompting import (
     core_of,
     file_to_change,
@@ -26,6 +27,7 @@ from sophia_core.swarm.agents.prompting import (
 )
 from sophia_core.swarm.agents.small import fill_slots
 from sophia_core.swarm.agents.toolbox import Toolbox
+from sophia_core.swarm.engine.attempt import may_judge
 from sophia_core.swarm.plan_data import BadPlan
 from sophia_core.swarm.planning import as_answer, plan_schema, planned
 from sophia_core.swarm.ports import StepFailed, StepHost, StepResult, StepRunner, StepWork, Tool
@@ -72,17 +74,18 @@ class AgentRunner:
 
             toolbox = Toolbox(work, voice.host, await _tools(self._means, work), nonce_of(work))
             told = instructions(voice.manner.system_prompt, work, tools=bool(toolbox.tools))
-            return await run_free(voice, told, question(work, {}, most=capability.context), toolbox, capability)
+            asked = question(work, {}, most=capability.context, marked=True)
+            return await run_free(voice, told, asked, toolbox, capability)
         if work.step.workspace == "worktree" and work.step.answer is None:
             return await self._write(voice, capability)
-        shown = await _shown(work)
+        shown = await _shown(self._means, work)
         told = instructions(voice.manner.system_prompt, work, tools=False)
         asked = question(work, shown, most=capability.context)
         return await fill_slots(voice, told, asked, work.step.answer, capability)
 
     async def _write(self, voice: Voice, capability: Capability) -> str:
         """One file by a small model."""
-        work, files = voice.work, Confined(Path(voice.work.folder))
+        work, files = voice.work, await _files(self._means, voice.work)
         present = await _present(files)
         goal = work.step.goal
         path = file_to_change(goal, present)
@@ -97,7 +100,10 @@ class AgentRunner:
         test = judging_test(work.step.check, goal, Path(path).stem, [each for each in present if each != path])
         shown = await _text(files, test) if test else ""
         job = job_of(goal[: capability.context], path, code, shown, core_of(goal)[: capability.context])
-        return await write_code(voice, job, files, capability, self._means.workspaces.judge)
+        judge: Judge = self._means.workspaces.judge
+        if work.step.check and await may_judge(self._means.workspaces, voice.host, work, work.step.check):
+            judge = partial(self._means.workspaces.judge, unboxed=True)
+        return await write_code(voice, job, files, capability, judge)
 
 
 class PlannerRunner:
@@ -113,7 +119,7 @@ class PlannerRunner:
         roles = sorted({each.name for each in await self._means.runtime.personas.all()} | {work.step.role})
         schema = plan_schema(work.step, roles)
         told = instructions(voice.manner.system_prompt, work, tools=False)
-        asked = question(work, await _shown(work), most=capability.context)
+        asked = question(work, await _shown(self._means, work), most=capability.context)
         wrong = ""
         for _ in range(PLANS):
             minded = f"{asked}\n\nAn earlier plan was refused: {wrong}" if wrong else asked
@@ -173,16 +179,22 @@ def _embedded_name(means: Means) -> str:
 async def _tools(means: Means, work: StepWork) -> Sequence[Tool]:
     """The tools that the step names, of its folder and of others' servers."""
     step = work.step
-    found: list[Tool] = list(await Hands(work.folder, step.workspace).tools(step.tools))
+    hidden = await means.runtime.swarm_side.judging.hidden()
+    found: list[Tool] = list(await Hands(work.folder, step.workspace, hidden=hidden).tools(step.tools))
     elsewhere = [each for each in step.tools if each.startswith("mcp.")]
     return [*found, *(await means.runtime.mcp.tools(elsewhere))] if elsewhere else found
 
 
-async def _shown(work: StepWork) -> Mapping[str, str]:
+async def _files(means: Means, work: StepWork) -> Confined:
+    """The files of its folder, without those that rules keep from being read."""
+    return Confined(Path(work.folder), hidden=await means.runtime.swarm_side.judging.hidden())
+
+
+async def _shown(means: Means, work: StepWork) -> Mapping[str, str]:
     """The files that the goal names, for a model that cannot look itself."""
     if work.step.workspace == "none" or not work.folder:
         return {}
-    files = Confined(Path(work.folder))
+    files = await _files(means, work)
     names = files_in(work.step.goal, await _present(files))[:MOST_SHOWN]
     return {name: await _text(files, name) for name in names}
 

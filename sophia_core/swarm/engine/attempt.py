@@ -15,6 +15,7 @@ from sophia_core.swarm.engine.host import Host, failure
 from sophia_core.swarm.engine.runners import Runners
 from sophia_core.swarm.log import request_data, request_from
 from sophia_core.swarm.ports import ApprovalRequest, BudgetReached, Check, StepFailed, StepHost, StepResult, StepWork
+from sophia_core.swarm.tools.clashing import SentBack
 
 LONGEST_RESULT: Final = 200_000
 GRACE_S: Final = 5.0
@@ -41,8 +42,9 @@ class Workspaces(Protocol):
         """Return what has to be allowed before the program of a check is run; None where it can do no harm."""
         ...
 
-    async def judge(self, check: Check, folder: str) -> CheckRan:
-        """Run the program of a check there. Raises StepFailed."""
+    async def judge(self, check: Check, folder: str, *, unboxed: bool = False) -> CheckRan:
+        """Run the program of a check there; `unboxed` says that somebody allowed it without a sandbox. Raises
+        StepFailed."""
         ...
 
 
@@ -57,7 +59,7 @@ class NoWorkspaces:
     async def asks(self, check: Check, folder: str) -> ApprovalRequest | None:
         return None
 
-    async def judge(self, check: Check, folder: str) -> CheckRan:
+    async def judge(self, check: Check, folder: str, *, unboxed: bool = False) -> CheckRan:
         raise StepFailed("nobody here runs programs that judge", "Run it on a worker that does.", again=False)
 
 
@@ -73,6 +75,8 @@ async def outcome(bench: Bench, host: Host, work: StepWork) -> dict[str, Any]:
     """Do it to its end; what came of it. Never raises but for what is no failure of the step: cancelled, or DBOS's."""
     try:
         return await _limited(host, work.left.seconds, lambda: _done(bench, host, work))
+    except SentBack as error:
+        return {"state": "back", "step": error.step, "why": str(error), "seconds": host.time.seconds}
     except StepFailed as error:
         return {"state": "failed", **failure(error), "seconds": host.time.seconds}
     except Exception as error:
@@ -140,21 +144,30 @@ async def _allowed(host: StepHost, asked: ApprovalRequest) -> None:
 
 async def checked(workspaces: Workspaces, host: StepHost, work: StepWork, check: Check) -> Mapping[str, Any]:
     """Let the program of a check judge, and tell how: `ok` and `text`. Raises StepFailed when it may not be run."""
+    unboxed = await may_judge(workspaces, host, work, check)
+
+    async def judged() -> dict[str, Any]:
+        began = time.monotonic()
+        ran = await workspaces.judge(check, work.folder, unboxed=unboxed)
+        return {"ok": ran.ok, "text": sanitize(ran.text[-8000:]), "seconds": round(time.monotonic() - began, 3)}
+
+    found = await host.once("check", judged)
+    await host.tell("check.ran", {**found, "program": list(check.program)})
+    return found
+
+
+async def may_judge(workspaces: Workspaces, host: StepHost, work: StepWork, check: Check) -> bool:
+    """Have the program of a check allowed where it has to be; whether it runs without a sandbox. Raises StepFailed."""
 
     async def asks() -> dict[str, Any] | None:
         asked = await workspaces.asks(check, work.folder)
         return None if asked is None else request_data(asked)
 
-    async def judged() -> dict[str, Any]:
-        began = time.monotonic()
-        ran = await workspaces.judge(check, work.folder)
-        return {"ok": ran.ok, "text": sanitize(ran.text[-8000:]), "seconds": round(time.monotonic() - began, 3)}
-
-    if asked := await host.once("check asks", asks):
-        await _allowed(host, request_from("", "run", "", "", asked))
-    found = await host.once("check", judged)
-    await host.tell("check.ran", {**found, "program": list(check.program)})
-    return found
+    asked = await host.once("check asks", asks)
+    if asked is None:
+        return False
+    await _allowed(host, request_from("", "run", "", "", asked))
+    return not asked["boxed"]
 
 
 def _bearable(result: StepResult) -> Any:
@@ -167,4 +180,4 @@ def _bearable(result: StepResult) -> Any:
     if len(text) > LONGEST_RESULT:
         message = f"what it made has {len(text):,} characters; {LONGEST_RESULT:,} are the most"
         raise StepFailed(message, "Let it write files instead.", spent=result.spent)
-    return result.value
+    return json.loads(text)

@@ -13,6 +13,8 @@ import contextvars
 import logging
 import os
 import secrets
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +39,8 @@ QUEUE_POLL_S: Final = 1.0
 ATTEMPTS: Final = 1_000_000
 """A worker's crashes are counted by step in the log, where one can see whose fault they are."""
 THREADS: Final = 12
+RECOVERY_S: Final = 2.0
+"""So long a step that was in hand when this worker ended is given to come again by itself."""
 PENDING: Final = ("PENDING", "ENQUEUED")
 
 
@@ -52,6 +56,8 @@ class Carrier:
         self._leg, self._step = leg, step
         self.queue = f"worker-{worker}"
         """What is taken up here, and nowhere else."""
+        self._at_work: Counter[str] = Counter()
+        """Attempts that came to this process since it began, with how often each is at work now."""
         self.boot = secrets.token_hex(4)
         """Another each time a worker begins."""
 
@@ -103,7 +109,12 @@ class Carrier:
 
         @DBOS.workflow(name="step", max_recovery_attempts=ATTEMPTS)
         async def step(run_id: str, step: str, attempt: int, left: Mapping[str, Any]) -> Mapping[str, Any]:
-            return await self._step(run_id, step, attempt, left)
+            id_ = str(DBOS.workflow_id)
+            self._at_work[id_] += 1
+            try:
+                return await self._step(run_id, step, attempt, left)
+            finally:
+                self._at_work[id_] -= 1
 
         return leg, step
 
@@ -130,9 +141,17 @@ class Carrier:
         from dbos import DBOS
 
         handle: Any = await DBOS.retrieve_workflow_async(id_)
-        if (await handle.get_status()).status not in ("SUCCESS", "ERROR"):
+        found = await handle.get_status()
+        if found.status not in ("SUCCESS", "ERROR") and not await self._comes_by_itself(id_, found.executor_id):
             await DBOS.resume_workflow_async(id_, queue_name=self.queue)
         return await handle.get_result(polling_interval_sec=POLL_S)
+
+    async def _comes_by_itself(self, id_: str, worker: str | None) -> bool:
+        """Whether it goes on here: what we had when we ended DBOS takes up, and twice at once would do things twice."""
+        until = time.monotonic() + RECOVERY_S
+        while id_ not in self._at_work and worker == self.worker and time.monotonic() < until:  # noqa: ASYNC110 - DBOS says nothing
+            await asyncio.sleep(POLL_S / 2)
+        return self._at_work.get(id_, 0) > 0
 
     async def _begin(self, id_: str, workflow: Callable[..., Any], *values: Any) -> asyncio.Future[Any] | None:
         from dbos import DBOS, SetWorkflowID
@@ -151,13 +170,20 @@ class Carrier:
         return await DBOS.run_step_async({"name": name[:200]}, doing)
 
     async def in_hand(self, workers: Sequence[str]) -> list[tuple[str, str]]:
-        """Return the legs that these workers have in hand, each with its run."""
+        """Return the legs of our version that these workers have in hand, each with its run."""
         from dbos import DBOS
 
         found = await DBOS.list_workflows_async(
-            status=list(PENDING), executor_id=list(workers), name="leg", load_output=False
+            status=list(PENDING), executor_id=list(workers), name="leg", app_version=VERSION, load_output=False
         )
         return [(each.workflow_id, str((each.input or {"args": ("",)})["args"][0])) for each in found]
+
+    async def other_version(self, leg_id: str) -> str:
+        """Which other version has that leg in hand; empty when none has."""
+        from dbos import DBOS
+
+        found = await DBOS.list_workflows_async(workflow_ids=[leg_id], status=list(PENDING), load_output=False)
+        return next((each.app_version or "" for each in found if each.app_version != VERSION), "")
 
     async def hand_over(self, leg_ids: Sequence[str], worker: str) -> None:
         """Let another worker take up these legs, whose own is lost."""
@@ -182,12 +208,15 @@ def _serializer(sealed: Sealed) -> Any:
 
 
 def _database(path: Path) -> Database:
-    """A SQLite file that readers and one writer use side by side, and of which a crash of ours loses nothing."""
+    """A SQLite file of which a crash of ours loses nothing.
+
+    One connection: who waits for it is woken at once, who waits for SQLite's lock sleeps and looks again.
+    """
     import sqlalchemy as sa
 
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    engine = sa.create_engine(f"sqlite:///{path}", pool_size=8)
+    engine = sa.create_engine(f"sqlite:///{path}", pool_size=1, max_overflow=0)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:

@@ -83,6 +83,7 @@ class Course:
         self.status: RunStatus = "planned"
         self.number = 0
         self.reading = Reading()
+        self._states: dict[str, StepState] | None = None
         self._before: tuple[Plan | None, dict[str, frozenset[str]]] = (None, {})
         self.turns = 0
         """How often something happened after which something else may begin, rest or end."""
@@ -108,14 +109,21 @@ class Course:
 
     def states(self) -> dict[str, StepState]:
         """The states of the plan's own steps."""
-        known = self.steps
-        steps = self.plan.steps if self.plan else ()
-        return {each.id: known[each.id].state if each.id in known else "planned" for each in steps}
+        if self._states is None:
+            known = self.steps
+            steps = self.plan.steps if self.plan else ()
+            self._states = {each.id: known[each.id].state if each.id in known else "planned" for each in steps}
+        return dict(self._states)
 
-    def results(self) -> dict[str, Any]:
-        """The results of the plan's own steps that are finished."""
-        ids = [each.id for each in (self.plan.steps if self.plan else ())]
-        return {id_: self.step(id_).result for id_ in ids if self.step(id_).state == "finished"}
+    def results(self, of: Iterable[str] | None = None) -> dict[str, Any]:
+        """The results of these steps that are finished; of the plan's own where none are named."""
+        ids = [each.id for each in (self.plan.steps if self.plan else ())] if of is None else of
+        known = {id_: self.steps[id_] for id_ in ids if id_ in self.steps}
+        return {id_: each.result for id_, each in known.items() if each.state == "finished"}
+
+    def finished(self) -> tuple[str, ...]:
+        """The steps that are, with their copies and tries."""
+        return tuple(id_ for id_, each in self.steps.items() if each.state == "finished")
 
     def told(self, ids: Iterable[str]) -> dict[str, Any]:
         """What these steps say to those after them: their results, and of one that failed why it did."""
@@ -171,9 +179,17 @@ class Course:
             self.kill = self.pausing = False
             self._rest(event.kind == "run.paused")
         if found := _RUN.get(kind):
+            self._states = None
             found(self, event)
         elif event.step and (step_found := _STEP.get(kind)):
             step_found(self, self.step(event.step), event)
+            self._one_changed(event.step, alone=kind not in GIVES)
+
+    def _one_changed(self, id_: str, *, alone: bool) -> None:
+        if not alone:
+            self._states = None
+        elif self._states is not None and id_ in self._states:
+            self._states[id_] = self.steps[id_].state
 
     def _rest(self, paused: bool) -> None:
         for each in self.steps.values():
@@ -216,6 +232,9 @@ class Course:
             if within and "/" in id_ and name not in (id_, origin) and each.state == "finished":
                 continue
             self.steps[name] = StepCourse(attempt=each.attempt, before=each.attempt, goal=each.goal, error=each.error)
+        if why := event.detail.get("why"):
+            for name, each in self.steps.items():
+                each.error = str(why) if graph.origin(name) == graph.origin(id_) else each.error
         self.free = replace(self.used)
         self._regrow(again)
         self.step(id_).goal = str(event.detail.get("goal") or self.step(id_).goal)
@@ -253,8 +272,9 @@ class Course:
 
     def _started(self, step: StepCourse, event: Happened) -> None:
         attempt = _whole(event.detail.get("attempt"))
-        step.begun = step.begun + 1 if attempt == step.attempt else 1
-        step.state, step.attempt = "running", attempt
+        # An end in which it waited for a person was not its fault.
+        step.begun = step.begun + 1 if attempt == step.attempt and not step.open else 1
+        step.state, step.attempt = ("waiting" if step.open else "running"), attempt
 
     def _retried(self, step: StepCourse, event: Happened) -> None:
         step.state, step.error = "queued", str(event.detail.get("error", ""))

@@ -16,7 +16,7 @@ from local_store.errors import StoreError
 from sophia_core.sanitize import one_line
 from sophia_core.swarm.engine.attempt import Bench
 from sophia_core.swarm.engine.carrier import Carrier
-from sophia_core.swarm.engine.course import BEGINS, RESTS, Course
+from sophia_core.swarm.engine.course import BEGINS, QUIET, RESTS, Course
 from sophia_core.swarm.engine.forks import fork
 from sophia_core.swarm.engine.host import Desk, Judge
 from sophia_core.swarm.engine.ledger import Pen
@@ -26,7 +26,7 @@ from sophia_core.swarm.engine.lives import Lives
 from sophia_core.swarm.engine.serializing import Sealer
 from sophia_core.swarm.engine.takeover import take_over
 from sophia_core.swarm.ports import BEAT_S, LOST_AFTER_S, ApprovalLog, Happened, Saying, WorkerSeen
-from sophia_core.swarm.records import Records
+from sophia_core.swarm.records import WrittenRecords
 
 POLL_S: Final = 1.0
 PAGE: Final = 500
@@ -59,7 +59,7 @@ class Engine:
         worker: str,
         where: str | Path,
         box: Sealer,
-        records: Records,
+        records: WrittenRecords,
         approvals: ApprovalLog,
         judge: Judge,
         bench: Callable[[Limits], Bench],
@@ -73,7 +73,7 @@ class Engine:
         self.worker, self._shared = worker, isinstance(where, str)
         self._records, self._capacity, self._heard_file, self._trouble = records, capacity, heard, trouble
         self._carrier = Carrier(where, box, worker, self._on_leg, self._on_step)
-        self._pen, self._lives = Pen(records), Lives(records)
+        self._pen, self._lives = Pen(records, self._told), Lives(records)
         self._desk = Desk(self._carrier, self._pen, judge, approvals, self._lives.show)
         self._limits = Limits(capacity.parallel, capacity.per_provider)
         self._bench, self._version = bench(self._limits), version
@@ -171,7 +171,8 @@ class Engine:
                 break
 
     async def _hear(self, event: Happened) -> None:
-        if leg := self._legs.get(event.run_id):
+        leg = self._legs.get(event.run_id)
+        if leg and event.number > leg.course.number:
             await self._follow(leg.course)
             leg.heard()
         if event.kind == "fork.requested":
@@ -179,6 +180,18 @@ class Engine:
                 await fork(self._records, self._pen, event)
         elif event.kind in BEGINS or event.kind in RESTS or event.kind == "cancel.requested":
             await self._look_at(event.run_id)
+
+    def _told(self, event: Happened) -> None:
+        """What this worker wrote itself; where others wrote in between, it is read like theirs."""
+        leg = self._legs.get(event.run_id)
+        if leg is None or event.number != leg.course.number + 1:
+            return
+        try:
+            leg.course.apply(event)
+        except ValueError as error:
+            self._trouble(f"run {event.run_id} cannot be read: {error}")
+        if event.kind not in QUIET:
+            leg.heard()
 
     async def _look_at(self, run_id: str) -> None:
         """Whether that run wants to be taken up."""
@@ -237,6 +250,8 @@ class Engine:
             self._elsewhere.add(leg_id)
             if self._legs.get(course.run_id) is leg:
                 del self._legs[course.run_id]
+            if other := await self._carrier.other_version(leg_id):
+                self._trouble(f"run {course.run_id} is for a worker of version {other}; fork it to have it done here")
 
     @staticmethod
     def _leg_id(course: Course) -> str:

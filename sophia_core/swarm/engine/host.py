@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from sophia_core.gate.asking import on_behalf
+from sophia_core.gate.asking import on_behalf, shown
 from sophia_core.swarm.engine.ledger import bearable
 from sophia_core.swarm.ports import (
     ApprovalLog,
@@ -137,7 +137,8 @@ class Host:
         return Decision(**found)
 
     async def _decided(self, request: ApprovalRequest) -> Decision:
-        approvals = self._desk.approvals
+        # The rules judge what is asked for; a person is shown what can be shown of it.
+        approvals, request = self._desk.approvals, shown(request)
         asked = await approvals.ask(request)
         if asked.decision is not None:
             return asked.decision

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
-from sophia_core.swarm.ports import RunLog, Saying
+from sophia_core.swarm.ports import Happened, Saying
 
 LONGEST_TEXT: Final = 60_000
 MOST: Final = 250
 """Events of one transaction, so that others who write wait little."""
 
 
+class Log(Protocol):
+    """Where it is written down."""
+
+    async def write_all(self, said: Sequence[Saying]) -> Sequence[int]: ...
+
+
 class Pen:
     """Keeps the order in which things were said."""
 
-    def __init__(self, log: RunLog) -> None:
-        self._log = log
-        self._waiting: list[tuple[Saying, asyncio.Future[bool]]] = []
+    def __init__(self, log: Log, told: Callable[[Happened], None] = lambda event: None) -> None:
+        """`told` hears what is new as soon as it is written, so that nobody has to read it back."""
+        self._log, self._told = log, told
+        self._waiting: list[tuple[Saying, asyncio.Future[int]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def write(self, *said: Saying) -> list[bool]:
-        """Whether each was new, once all of them are written. Raises StoreError."""
+    async def write(self, *said: Saying) -> list[int]:
+        """The number of each in its run, 0 of one that was not new, once all are written. Raises StoreError."""
         loop = asyncio.get_running_loop()
-        mine: list[asyncio.Future[bool]] = [loop.create_future() for _ in said]
+        mine: list[asyncio.Future[int]] = [loop.create_future() for _ in said]
         self._waiting += zip(said, mine, strict=True)
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
@@ -40,9 +48,9 @@ class Pen:
         finally:
             self._writing = None
 
-    async def _write_batch(self, batch: list[tuple[Saying, asyncio.Future[bool]]]) -> None:
+    async def _write_batch(self, batch: list[tuple[Saying, asyncio.Future[int]]]) -> None:
         try:
-            news = await self._log.append_all([said for said, _ in batch])
+            numbers = await self._log.write_all([said for said, _ in batch])
         except Exception as error:
             if len(batch) > 1:
                 # One that cannot be written must not take the others with it.
@@ -51,9 +59,16 @@ class Pen:
             elif not batch[0][1].done():
                 batch[0][1].set_exception(error)
             return
-        for (_, future), new in zip(batch, news, strict=True):
+        for (said, future), number in zip(batch, numbers, strict=True):
+            if number:
+                self._told(_happened(said, number))
             if not future.done():
-                future.set_result(new)
+                future.set_result(number)
+
+
+def _happened(said: Saying, number: int) -> Happened:
+    """The event as it would be read back."""
+    return Happened(said.run_id, number, 0, said.kind, said.step, json.loads(json.dumps(said.detail)))
 
 
 def bearable(detail: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class Leg:
         """The worker ends; the run goes on elsewhere, or here later."""
         self.over = asyncio.Event()
         self._now = False
+        self._rests = False
+        """Whether its rest or end is being written; what a step says late does not set the run going again."""
         self._changed, self._news = asyncio.Event(), asyncio.Event()
         self._turns = course.turns
         self._ended_tasks: list[str] = []
@@ -115,6 +117,7 @@ class Leg:
     async def _go_on(self) -> str:
         while True:
             self._changed.clear()
+            await self._budgets.look()
             if word := await self._ended():
                 return word
             if not (self.resting or self.course.stopping or self.course.pausing or self._budgets.reached):
@@ -154,14 +157,14 @@ class Leg:
             if not self._waits_only():
                 return ""
             await self._all_down()
-            await self._say("run.paused", {}, status="paused", key=f"run.paused|{self.id}")
+            await self._rest("paused", {})
             return "paused"
         if standing.status == "failed":
             return await self._failed(standing.step)
         if standing.status == "finished" and not self._tasks:
             result = graph.outcome(self._plan, course.results())
             await self._skip_doomed()
-            await self._say("run.finished", {"result": result}, status="finished", key=f"run.finished|{self.id}")
+            await self._rest("finished", {"result": result})
             return "finished"
         return ""
 
@@ -183,6 +186,10 @@ class Leg:
         if tasks:
             await asyncio.wait(tasks)
 
+    async def _rest(self, status: RunStatus, detail: Mapping[str, Any]) -> None:
+        self._rests = True
+        await self._say(f"run.{status}", detail, status=status, key=f"run.{status}|{self.id}")
+
     async def _failed(self, step: str) -> str:
         """No further step begins; what is at work comes to its end, what waits for a person is let go."""
         if self._tasks and not self._waits_only():
@@ -190,14 +197,14 @@ class Leg:
         await self._stop_steps("the run failed")
         error = self.course.step(step).error
         detail = {"error": error, "hint": f"Retry {step}, or fork the run from there.", "step": step}
-        await self._say("run.failed", detail, status="failed", key=f"run.failed|{self.id}")
+        await self._rest("failed", detail)
         return "failed"
 
     async def _failed_of_budget(self) -> str:
         await self._stop_steps("the budget is used up")
         error = f"the budget is used up: {self._budgets.reached}"
         detail = {"error": error, "hint": "Fork it from its last step, or run it with more.", "step": ""}
-        await self._say("run.failed", detail, status="failed", key=f"run.failed|{self.id}")
+        await self._rest("failed", detail)
         return "failed"
 
     async def _cancelled(self, reason: str) -> str:
@@ -207,7 +214,7 @@ class Leg:
             if not self._waits_only():
                 return ""
         await self._stop_steps(reason)
-        await self._say("run.cancelled", {"reason": reason}, status="cancelled", key=f"run.cancelled|{self.id}")
+        await self._rest("cancelled", {"reason": reason})
         return "cancelled"
 
     async def _stop_steps(self, reason: str) -> None:
@@ -318,34 +325,35 @@ class Leg:
                 return now.state == "finished"
             again = now.state in ("running", "waiting")
             attempt = now.attempt if again else now.attempt + 1
+            queued = []
             if now.state == "planned" or not again:
-                await self._say("step.queued", {}, step.id, key=f"step.queued|{step.id}|{attempt}")
+                queued = [self._saying("step.queued", {}, step.id, key=f"step.queued|{step.id}|{attempt}")]
+            if queued and self._places.locked():
+                await self._write(*queued)
+                queued = []
             async with self._places:
-                found = await self._attempt(step, item, seed, attempt)
+                found = await self._attempt(step, item, seed, attempt, queued)
+                # What it used counts before another takes its place.
+                last = await self._judged(step, attempt, found)
             now = self.course.step(step.id)
-            if await self._judged(step, attempt, found):
-                return self.course.step(step.id).state == "finished"
+            if last:
+                return now.state == "finished"
             await asyncio.sleep(step.retry.wait_s * step.retry.growth ** max(0, attempt - now.before - 1))
             now = self.course.step(step.id)
 
-    async def _attempt(self, step: Step, item: Any, seed: int, attempt: int) -> Mapping[str, Any]:
+    async def _attempt(
+        self, step: Step, item: Any, seed: int, attempt: int, queued: Sequence[Saying]
+    ) -> Mapping[str, Any]:
         if self.resting or self.course.stopping or self._budgets.reached:
             raise Stopped
         now = self.course.step(step.id)
         if now.attempt == attempt and now.begun >= CRASHES and not now.open:
             error = f"the worker ended {now.begun} times in this step"
-            return {
-                "state": "failed",
-                "error": error,
-                "hint": "Look at what it does before it is retried.",
-                "again": False,
-            }
-        await self._say(
-            "step.started",
-            {"attempt": attempt, "worker": self._worker},
-            step.id,
-            key=f"step.started|{step.id}|{attempt}|{self._desk.carrier.boot}",
-        )
+            hint = "Look at what it does before it is retried."
+            return {"state": "failed", "error": error, "hint": hint, "again": False}
+        key = f"step.started|{step.id}|{attempt}|{self._desk.carrier.boot}"
+        detail = {"attempt": attempt, "worker": self._worker}
+        await self._write(*queued, self._saying("step.started", detail, step.id, key=key))
         left = smaller(step.budget, self.course.left(self._plan.budget))
         data = {"budget": [left.requests, left.tokens, left.money, left.seconds], "item": item, "seed": seed}
         id_ = f"{self.run_id}:{step.id}#{attempt}"
@@ -371,6 +379,11 @@ class Leg:
             await self._write(*grown, said)
             await self._budgets.look()
             return True
+        if found.get("state") == "back":
+            # It is planned again with this, like all that comes after the step that is asked for.
+            again = {"step": str(found["step"]), "why": str(found["why"]), "by": step.id}
+            await self._say("retry.requested", again, again["step"], key=f"retry.requested|{step.id}|{attempt}")
+            return True
         tried = attempt - self.course.step(step.id).before
         error = str(found.get("error") or "it failed")
         if found.get("again", True) and tried <= step.retry.times and not found.get("budget"):
@@ -395,7 +408,9 @@ class Leg:
 
     async def _step_failed(self, id_: str, detail: Mapping[str, Any], attempt: int) -> None:
         tried = max(1, attempt - self.course.step(id_).before)
-        said = {**bearable(detail), "attempts": tried, "dead": True}
+        # What the plan goes on without waits for nobody.
+        mild = any(each.id == graph.origin(id_) and each.on_failure == "go on" for each in self._plan.steps)
+        said = {**bearable(detail), "attempts": tried, "dead": not mild}
         await self._say("step.failed", said, id_, key=f"step.failed|{id_}|{attempt}|{self.course.leg}")
 
     async def _group_began(self, step: Step, count: int) -> None:
@@ -415,7 +430,9 @@ class Leg:
 
     async def work(self, id_: str, attempt: int, data: Mapping[str, Any]) -> dict[str, Any]:
         """Does an attempt. The same one going on here already is stopped first: DBOS keeps what this one does."""
-        await self._let_older_go((id_, attempt))
+        if (older := self._at_work.get((id_, attempt))) is not None:
+            older.cancel()
+            await asyncio.wait({older})
         task = asyncio.create_task(self._work(id_, attempt, data))
         self._at_work[id_, attempt] = task
         try:
@@ -429,11 +446,6 @@ class Leg:
                 del self._at_work[id_, attempt]
             if self.resting or self.course.stopping:
                 self._changed.set()
-
-    async def _let_older_go(self, key: tuple[str, int]) -> None:
-        if (older := self._at_work.get(key)) is not None:
-            older.cancel()
-            await asyncio.wait({older})
 
     async def _work(self, id_: str, attempt: int, data: Mapping[str, Any]) -> dict[str, Any]:
         async with self._limits.machine() as place:
@@ -478,8 +490,9 @@ class Leg:
         """Writes them down, and goes on by what was written, which is heard at once and not only when it is read."""
         last = said[-1]
         if last.kind not in QUIET:
-            status = last.status or ("running" if self.busy else "waiting")
-            last = replace(last, status=status, summary=self.course.summary())
-        await self._desk.pen.write(*said[:-1], last)
-        await self._follow(self.course)
+            going: RunStatus | None = None if self._rests else "running" if self.busy else "waiting"
+            last = replace(last, status=last.status or going, summary=self.course.summary())
+        numbers = await self._desk.pen.write(*said[:-1], last)
+        if not all(numbers) or numbers[-1] > self.course.number:
+            await self._follow(self.course)
         self.heard()

@@ -9,7 +9,8 @@ from typing import Any
 
 from sophia_core.swarm import graph
 from sophia_core.swarm.engine.course import Course
-from sophia_core.swarm.fill import Values, filled
+from sophia_core.swarm.fences import fenced, nonce_for
+from sophia_core.swarm.fill import Values, fill, filled
 from sophia_core.swarm.ports import Budget, StepFailed, StepWork
 
 
@@ -20,8 +21,9 @@ def work_of(course: Course, id_: str, attempt: int, data: Mapping[str, Any]) -> 
     if plan is None or step is None:
         raise StepFailed(f"the plan has no step {origin!r}", again=False)
     goal = course.step(id_).goal or course.step(origin).goal or step.goal
-    results, item = course.results(), data.get("item")
-    before = {name: results[name] for name in sorted(course.before()[origin]) if name in results}
+    before, item = course.results(sorted(course.before()[origin])), data.get("item")
+    nonce = nonce_for(course.run_id, id_, attempt)
+    marked = Values(course.values, before, item, lambda said, what: fenced(said, what, nonce))
     step = filled(plan, replace(step, goal=goal), Values(course.values, before, item))
     return StepWork(
         course.run_id,
@@ -33,6 +35,8 @@ def work_of(course: Course, id_: str, attempt: int, data: Mapping[str, Any]) -> 
         left=Budget(*data["budget"]),
         trouble=course.step(id_).error,
         item=item,
+        finished=course.finished(),
+        told=fill(goal, marked),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from local_store.box import Box
+from local_store.errors import StoreError
 from sophia_core.gate.judging import Judging
 from sophia_core.gate.rule_file import NAME as RULES
 from sophia_core.swarm.engine.attempt import Bench
@@ -22,8 +23,9 @@ from sophia_core.swarm.engine.limits import Limits
 from sophia_core.swarm.engine.places import Places
 from sophia_core.swarm.engine.runners import Means, Runners
 from sophia_core.swarm.log import StoreApprovals, StoreRuns, swarm_key
-from sophia_core.swarm.place import database_file, lock_file, socket_file
+from sophia_core.swarm.place import database_file, lock_file, private_folder, socket_file, worktrees_dir
 from sophia_core.swarm.ports import ApprovalRequest, Decision
+from sophia_core.swarm.tools.sweeping import sweep
 
 if TYPE_CHECKING:
     from local_store import Store
@@ -66,6 +68,7 @@ async def doorbell(path: Path, engine: Engine) -> AsyncIterator[None]:
                         engine.drain()
         writer.close()
 
+    await asyncio.to_thread(private_folder, path.parent)
     await asyncio.to_thread(path.unlink, missing_ok=True)
     before = os.umask(0o177)
     try:
@@ -89,6 +92,8 @@ async def opened_engine(
     key = await swarm_key(store)
     async with _records(settings.database, store, key) as (runs, approvals):
         judging = Judging(paths.config_file.with_name(RULES), lambda: runtime.vault.store)
+        if settings.database:
+            judging.shared = approvals.rules
 
         async def judge(asked: ApprovalRequest) -> Decision | None:
             return await judging.decided(asked, approvals)
@@ -111,6 +116,8 @@ async def opened_engine(
             trouble=trouble,
         )
         await engine.open()
+        with contextlib.suppress(StoreError):
+            await sweep(runs.run, place=worktrees_dir(paths))
         try:
             yield engine
         finally:

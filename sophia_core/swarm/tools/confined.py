@@ -99,6 +99,13 @@ class Confined:
         """Whether a rule keeps it from being read."""
         return any(matches(each.casefold(), path.casefold()) for each in self.hidden)
 
+    def covered(self) -> list[str]:
+        """What is there and hidden, the topmost of it."""
+        if not self.hidden:
+            return []
+        found = [each.path for each in Confined(self.root).entries() if self.is_hidden(each.path)]
+        return [each for each in found if not any(each.startswith(f"{above}/") for above in found)]
+
     def read(self, path: object, most: int = LARGEST) -> bytes:
         """The content of a file. Raises OutOfReach."""
         *above, last = self._file_parts(path)

@@ -6,6 +6,7 @@ Each call names its repository, which is one of ours and which no agent can reac
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -108,6 +109,11 @@ class Git:
     def keep(self, content: bytes) -> str:
         """Keeps a content, and returns its id."""
         return self.run("hash-object", "-w", "--no-filters", "--stdin", given=content).decode().strip()
+
+
+def blob_id(content: bytes) -> str:
+    """What git calls a file of this content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _hidden() -> list[str]:

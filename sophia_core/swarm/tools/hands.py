@@ -43,7 +43,7 @@ class Hands:
         found: list[Tool] = [*Looking(files).tools()]
         if self._workspace == "worktree":
             found += [*Changing(files, isolated=self._person is not None).tools()]
-            found += [*Running(self._folder, writable=True, lends=self._person).tools()]
+            found += [*Running(self._folder, writable=True, lends=self._person, hidden=self._hidden).tools()]
         return found
 
 

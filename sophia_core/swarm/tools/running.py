@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from sophia_core.gate.asking import request
 from sophia_core.swarm.ports import ApprovalRequest, ToolResult
 from sophia_core.swarm.tools import sandbox
-from sophia_core.swarm.tools.confined import OutOfReach
+from sophia_core.swarm.tools.confined import Confined, OutOfReach
 from sophia_core.swarm.tools.hand import Arguments, Hand, for_model, spec_of
 from sophia_core.swarm.tools.sandbox import Box, Limits, NoBox, Ran
 
@@ -21,10 +23,16 @@ class Running:
     """The tool that starts programs in a folder."""
 
     def __init__(
-        self, folder: Path, *, writable: bool, lends: Path | None = None, limits: Limits | None = None
+        self,
+        folder: Path,
+        *,
+        writable: bool,
+        lends: Path | None = None,
+        limits: Limits | None = None,
+        hidden: Sequence[str] = (),
     ) -> None:
         self._folder, self._writable, self._lends = folder, writable, lends
-        self._limits = limits or Limits()
+        self._limits, self._files = limits or Limits(), Confined(folder, hidden=hidden)
         self._seen: set[str] = set()
         """Commands that somebody was asked about as what runs without a sandbox."""
 
@@ -67,7 +75,8 @@ class Running:
 
     async def _start(self, argv: tuple[str, ...], seconds: float, *, network: bool) -> Ran:
         limits = Limits(seconds, self._limits.memory, self._limits.processes, self._limits.file_size)
-        box = Box(self._folder, self._writable, network, self._lends, limits)
+        covered = await asyncio.to_thread(self._files.covered)
+        box = Box(self._folder, self._writable, network, self._lends, limits, covered=covered)
         try:
             return await sandbox.run_boxed(box, argv)
         except NoBox:

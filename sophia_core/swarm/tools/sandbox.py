@@ -21,6 +21,8 @@ from subprocess import DEVNULL, SubprocessError
 from subprocess import run as run_now
 from typing import Final
 
+from sophia_core.paths import resolve_paths
+
 HERE: Final = "/project"
 """Where the folder lies inside the box."""
 HOME: Final = "/home/agent"
@@ -64,6 +66,8 @@ class Box:
     """The person's folder that the worktree stands for; its installed packages are lent."""
     limits: Limits = field(default_factory=Limits)
     variables: Mapping[str, str] = field(default_factory=dict)
+    covered: Sequence[str] = ()
+    """Files and folders in it that rules keep from being read: they are empty for the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,9 @@ def _program() -> str | None:
     return shutil.which("bwrap", path="/usr/bin:/bin:/usr/local/bin")
 
 
+_OF_GIT: Final = ("config", "config.worktree", "logs", "modules", "worktrees", "hooks", "FETCH_HEAD")
+
+
 def _walls(limits: Limits) -> list[str]:
     """What every box is made of: nothing of the machine but its programs."""
     words = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
@@ -136,18 +143,42 @@ def words_of(box: Box, argv: Sequence[str]) -> list[str]:
     words += [word for path in _pythons() for word in ("--ro-bind", str(path), str(path))]
     words += [bind, str(box.folder), HERE]
     words += [word for pair in _lent(box) for word in ("--ro-bind", *pair)]
-    words += _without_git(box.folder)
+    words += _without_git(box)
+    words += [word for each in box.covered for word in _covering(box.folder, each)]
     for name, value in _environment(box).items():
         words += ["--setenv", name, value]
     return [*words, "--chdir", HERE, "--remount-ro", "/", "--", *_limited(box.limits, argv)]
 
 
-def _without_git(folder: Path) -> list[str]:
-    """Git's own folder or file is covered: whoever could write there would run programs outside, by git's hooks."""
-    git = folder / ".git"
+def _without_git(box: Box) -> list[str]:
+    """Git's own folder or file is covered: whoever could write there would run programs outside, by git's hooks.
+
+    Where nothing can be written, what it keeps of files can be looked at, as `git diff` does; its settings cannot, nor
+    what else may hold the address of a server with a password.
+    """
+    git = box.folder / ".git"
     if git.is_symlink() or not git.exists():
         return []
+    if not box.writable and git.is_dir():
+        found = [name for name in _OF_GIT if (git / name).exists()]
+        empty = str(_empty())
+        over = [("--tmpfs",) if (git / name).is_dir() else ("--ro-bind", empty) for name in found]
+        return [word for name, how in zip(found, over, strict=True) for word in (*how, f"{HERE}/.git/{name}")]
     return ["--ro-bind", "/dev/null", f"{HERE}/.git"] if git.is_file() else ["--tmpfs", f"{HERE}/.git"]
+
+
+def _empty() -> Path:
+    """A file with nothing in it: git does not go on without settings that can be read."""
+    path = resolve_paths().cache_dir / "empty"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    return path
+
+
+def _covering(folder: Path, path: str) -> tuple[str, ...]:
+    if (folder / path).is_dir():
+        return ("--tmpfs", f"{HERE}/{path}")
+    return ("--ro-bind", "/dev/null", f"{HERE}/{path}")
 
 
 def _pythons() -> Iterator[Path]:

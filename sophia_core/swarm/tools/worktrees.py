@@ -14,18 +14,21 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from sophia_core.paths import resolve_paths
+from sophia_core.swarm.place import worktrees_dir
 from sophia_core.swarm.ports import StepFailed, StepWork
 from sophia_core.swarm.tools.confined import OutOfReach, is_git, parts_of
 from sophia_core.swarm.tools.git import Git, GitFailed
 
 LONGEST_DIFF: Final = 400_000
+_NOTHING: Final = b"0" * 40
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -45,9 +48,15 @@ class Made:
 class Conflict(Exception):
     """What was made does not go together."""
 
-    def __init__(self, files: Sequence[str]) -> None:
+    def __init__(
+        self, files: Sequence[str], *, now: Mapping[str, str] | None = None, onto: str = "", tree: str = ""
+    ) -> None:
+        """`now` are the blobs of a person's files. Of commits, `onto` is the one that was there, and `tree` has both
+        changes in each file, marked."""
         super().__init__(f"Changes to {', '.join(files[:5])} do not go together.")
-        self.files = tuple(files)
+        self.files, self.now, self.onto, self.tree = tuple(files), dict(now or {}), onto, tree
+        self.step = self.copy = ""
+        """The step that made what came last, and which of its worktrees."""
 
 
 class Worktrees:
@@ -55,7 +64,7 @@ class Worktrees:
 
     def __init__(self, root: Path, folder: Path, *, finished: Sequence[str] = ()) -> None:
         """`root` is where all worktrees lie; `finished` are the steps that are: of several tries those count."""
-        self._finished = {_word(each) for each in finished}
+        self._finished, self._parents = {_word(each) for each in finished}, dict[str, str]()
         self.folder = folder.resolve()
         own = root / hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
         self._trees, self._lock, self._root = own / "trees", own / "lock", root
@@ -64,15 +73,17 @@ class Worktrees:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """While nobody else changes these worktrees, of whichever process: merges come one after the other."""
-        self._lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(self._lock, "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self._lock.parent):
             self.git.begin()
             yield
 
     def place(self, run_id: str, step: str) -> Path:
         """Where the worktree of a step is or would be. Raises StepFailed for a name that is none."""
         return self._trees / _word(run_id) / _word(step)
+
+    def clashes(self, run_id: str) -> Path:
+        """Where it is noted what of the person's files the steps of a run were shown; no step is called so."""
+        return self._trees / _word(run_id) / "shown.clashes"
 
     def prepare(self, run_id: str, step: str, before: Sequence[str]) -> Path:
         """The worktree of a step, with what the steps before made in it; made once. Raises StepFailed, Conflict."""
@@ -81,12 +92,45 @@ class Worktrees:
             raise StepFailed(f"{str(self.folder)!r} is no folder to copy for each step.", hint, again=False)
         path = self.place(run_id, step)
         with self.alone():
-            if (path.with_name(f"{path.name}.json")).exists() and path.is_dir():
-                return path
             start = self._joined(run_id, before, f"what {step} begins with")
+            there = path.with_name(f"{path.name}.json").exists() and path.is_dir()
+            if there and self._begun_with(run_id, step, start):
+                return path
             self.git.run("update-ref", self._ref(run_id, step, "start"), start)
             self._fill(path, start)
         return path
+
+    def _begun_with(self, run_id: str, step: str, start: str) -> bool:
+        """Whether the worktree began with the same, or with what a clash made of it; else the steps before were done
+        again, and it is made anew."""
+        known = self.git.known(self._ref(run_id, step, "start"))
+        if known is None or self._tree(known) == self._tree(start):
+            return known is not None
+        return known == self.git.known(self._ref(run_id, step, "anew")) and self._holds(known, start)
+
+    def _tree(self, commit: str) -> str:
+        return self.git.text("rev-parse", f"{commit}^{{tree}}")
+
+    def begin_anew(self, run_id: str, copy: str, onto: str, tree: str) -> None:
+        """Has a worktree begin with `onto`, and hold `tree` now: what both made, to be made one."""
+        with self.alone():
+            for each in ("start", "anew"):
+                self.git.run("update-ref", self._ref(run_id, copy, each), onto)
+            path = self.place(run_id, copy)
+            self._fill(path, tree)
+
+    def maker(self, run_id: str, steps: Sequence[str], files: Sequence[str]) -> tuple[str, str]:
+        """The last step that changed any of these files, and its worktree; empty when none did."""
+        for step in reversed(steps):
+            for copy in reversed(self._copies(run_id, step)):
+                names = [self.git.known(self._ref(run_id, copy, each)) for each in ("start", "end")]
+                if None not in names and set(files) & set(self._names(*filter(None, names))):
+                    return step, copy
+        return "", ""
+
+    def _names(self, one: str, other: str) -> list[str]:
+        said = self.git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", one, other)
+        return said.decode("utf-8", "surrogateescape").split("\0")[:-1]
 
     def _fill(self, path: Path, commit: str) -> None:
         """Puts the files there; the note beside it comes last and says that all of them are."""
@@ -99,49 +143,55 @@ class Worktrees:
 
     def collect(self, run_id: str, step: str) -> str | None:
         """The commit of what a step made so far; None where it has no worktree here. Raises GitFailed."""
-        path, start = self.place(run_id, step), self.git.known(self._ref(run_id, step, "start"))
-        if start is None:
+        path, refs = self.place(run_id, step), self._refs(run_id)
+        start, before = refs.get(self._ref(run_id, step, "start"), ("", ""))
+        if not start:
             return None
         if not path.is_dir():
-            return self.git.known(self._ref(run_id, step, "end")) or start
+            return refs.get(self._ref(run_id, step, "end"), (start, ""))[0]
         _without_repositories(path)
         tree = self._tree_of(path, _index(path))
-        if tree == self.git.text("rev-parse", f"{start}^{{tree}}"):
+        if tree == before:
             return start
-        return self.git.commit(tree, [start], f"{step} of {run_id}", self._ref(run_id, step, "end"))
+        made = self.git.commit(tree, [start], f"{step} of {run_id}", self._ref(run_id, step, "end"))
+        self._parents[made] = start
+        return made
 
-    def made(self, run_id: str, steps: Sequence[str]) -> Made:
-        """What these steps made together. Raises Conflict, GitFailed."""
+    def made(self, run_id: str, steps: Sequence[str], favour: Mapping[str, str] | None = None) -> Made:
+        """What these steps made together. `favour` says of worktrees whether what they made counts (`last`) or what
+        was there (`first`), where both do not go together. Raises Conflict, GitFailed."""
         with self.alone():
             base = self._base(run_id)
-            commit = self._joined(run_id, steps, "what was made")
+            commit = self._joined(run_id, steps, "what was made", favour or {})
             return self._compared(base, commit)
 
     def drop(self, run_id: str) -> None:
         """Takes the worktrees and commits of a run away."""
         with self.alone():
-            shutil.rmtree(self._trees / _word(run_id), ignore_errors=True)
-            for ref in self.git.text("for-each-ref", "--format=%(refname)", f"refs/sophia/{_word(run_id)}").split():
-                self.git.run("update-ref", "-d", ref)
+            dropped(self._lock.parent, run_id)
 
     def runs(self) -> list[str]:
         """The runs that have worktrees here."""
         return sorted(each.name for each in self._trees.iterdir()) if self._trees.is_dir() else []
 
-    def _joined(self, run_id: str, steps: Sequence[str], message: str) -> str:
+    def _joined(
+        self, run_id: str, steps: Sequence[str], message: str, favour: Mapping[str, str] = MappingProxyType({})
+    ) -> str:
         """One commit with what the steps made. Raises Conflict."""
         commit = self._base(run_id)
         for step in steps:
             for each in self._copies(run_id, step):
                 made = self.collect(run_id, each)
-                if made is not None:
-                    commit = self._merged(run_id, commit, made, message)
+                try:
+                    commit = commit if made is None else self._merged(run_id, commit, made, message, favour.get(each))
+                except Conflict as clash:
+                    clash.step, clash.copy = step, each
+                    raise
         return commit
 
     def _copies(self, run_id: str, step: str) -> list[str]:
         """The step, or its copies where it was done for each item of a list; of several tries the one that counts."""
-        refs = self.git.text("for-each-ref", "--format=%(refname)", f"refs/sophia/{_word(run_id)}").split()
-        names = {ref.split("/")[3] for ref in refs if ref.endswith("/start")}
+        names = {ref.split("/")[3] for ref in self._refs(run_id) if ref.endswith("/start")}
         own, chosen = _word(step), dict[str, str]()
         for name in sorted(names, key=_by_number):
             copy, _, number = name.partition("=")
@@ -151,8 +201,16 @@ class Worktrees:
                 chosen[copy] = name
         return list(chosen.values())
 
-    def _merged(self, run_id: str, left: str, right: str, message: str) -> str:
+    def _refs(self, run_id: str) -> dict[str, tuple[str, str]]:
+        """The commit and the tree of every ref of the run."""
+        form = "--format=%(refname) %(objectname) %(tree)"
+        said = self.git.text("for-each-ref", form, f"refs/sophia/{_word(run_id)}")
+        return {ref: (commit, tree) for ref, commit, tree in (line.split() for line in said.splitlines())}
+
+    def _merged(self, run_id: str, left: str, right: str, message: str, favour: str | None = None) -> str:
         """Both, three ways, without any files: nothing of it can start a program. Raises Conflict."""
+        if self._parents.get(right) == left:
+            return right
         if left == right or self._holds(left, right):
             return left
         if self._holds(right, left):
@@ -163,9 +221,23 @@ class Worktrees:
         if code not in (0, 1):
             raise GitFailed(f"git merge-tree: {wrong.decode('utf-8', 'replace')[:300]}")
         tree, *files = said.decode("utf-8", "surrogateescape").rstrip("\0").split("\0")
+        bad = sorted(set(filter(None, files)))
+        if code == 1 and favour is None:
+            raise Conflict(bad, onto=left, tree=tree)
         if code == 1:
-            raise Conflict(sorted(set(filter(None, files))))
+            tree = self._favoured(tree, right if favour == "last" else left, bad)
         return self.git.commit(tree, [left, right], message, f"refs/sophia/{_word(run_id)}/joined/{tree}")
+
+    def _favoured(self, tree: str, commit: str, files: Sequence[str]) -> str:
+        """The tree with these files as they are in the commit."""
+        index = self._lock.with_name("favoured.index")
+        index.unlink(missing_ok=True)
+        self.git.run("read-tree", tree, index=index)
+        listed = self.git.run("ls-tree", "-r", "-z", commit, "--", *(f":(literal){each}" for each in files))
+        gone = b"".join(b"0 " + _NOTHING + b"\t" + os.fsencode(each) + b"\0" for each in files)
+        kept = b"".join(_of_index(each) for each in listed.split(b"\0")[:-1])
+        self.git.run("update-index", "-z", "--index-info", index=index, given=gone + kept)
+        return self.git.text("write-tree", index=index)
 
     def _holds(self, commit: str, other: str) -> bool:
         return self.git.tried("merge-base", "--is-ancestor", other, commit)[0] == 0
@@ -213,9 +285,28 @@ class Worktrees:
         return f"refs/sophia/{_word(run_id)}/{_word(step)}/{what}"
 
 
+@contextmanager
+def locked(own: Path) -> Iterator[None]:
+    """While nobody else changes the worktrees of this place, of whichever process."""
+    own.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(own / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def dropped(own: Path, run_id: str) -> None:
+    """Takes the worktrees and commits of a run away from this place."""
+    trees, git = own / "trees" / _word(run_id), Git(own / "repo.git")
+    known = (git.repo / "HEAD").exists()
+    refs = git.run("for-each-ref", "--format=delete %(refname)", f"refs/sophia/{_word(run_id)}") if known else b""
+    if refs:
+        git.run("update-ref", "--stdin", given=refs)
+    shutil.rmtree(trees, ignore_errors=True)
+
+
 def root() -> Path:
     """Where all worktrees of this machine lie: beside the store."""
-    return resolve_paths().store_dir.with_name("worktrees")
+    return worktrees_dir(resolve_paths())
 
 
 async def prepare(work: StepWork) -> str:
@@ -252,6 +343,13 @@ def _by_number(name: str) -> tuple[list[int], str]:
     """Copies in the order of their items, tries in the order they were begun."""
     numbers = [int(each) for each in re.findall(r"[+=](\d+)", name)]
     return numbers, name
+
+
+def _of_index(line: bytes) -> bytes:
+    """A line of ls-tree as update-index takes it."""
+    head, path = line.split(b"\t", 1)
+    mode, _, blob = head.split(b" ")
+    return mode + b" " + blob + b"\t" + path + b"\0"
 
 
 def _index(path: Path) -> Path:

@@ -412,6 +412,50 @@ async def test_a_folders_branch_is_a_name(
     assert (await run(opened, "where")).text == f"<{branch}>"
 
 
+async def test_a_rule_that_refuses_counts_whatever_the_guard_says(
+    bench: OpenBench, tmp_path: Path, folder: Path
+) -> None:
+    (folder / "private").mkdir()
+    (folder / "private" / "key").write_text("secret")
+    (folder / "way").symlink_to(folder / "private")
+    person = Person()
+    opened = await ready(
+        bench,
+        tmp_path,
+        person=person,
+        removes='[[steps]]\nshell = ["env", "rm", "x"]\n',
+        reads='[[steps]]\nread = "way/key"\n',
+        writes='[[steps]]\nsave = "a/../private/new"\ntext = "x"\n',
+    )
+    rules = (await opened.runtime.vault.get()).approvals.rules
+    await rules.add("deny", "run", command="rm")
+    await rules.add("deny", "*", path="private/**")
+    for name in ("removes", "reads", "writes"):
+        with pytest.raises(CommandError, match="may not"):
+            await run(opened, name)
+    assert person.asked == []
+    assert not (folder / "private" / "new").exists()
+
+
+async def test_what_a_rule_asks_for_was_not_allowed_for_always(bench: OpenBench, tmp_path: Path) -> None:
+    opened = await ready(bench, tmp_path, says='[[steps]]\nshell = ["echo", "x"]\n')
+    macros, kept = opened.runtime.macros, list[str]()
+
+    class Always(Person):
+        async def may_run(self, macro: Macro, argv: Sequence[str], key: str) -> bool:
+            kept.append("known" if macros.allowed(key) else "asked")
+            await macros.allow(key)
+            return True
+
+    macros.guard = Always()
+    await run(opened, "says")
+    await run(opened, "says")
+    await (await opened.runtime.vault.get()).approvals.rules.add("ask", "run", command="echo")
+    await run(opened, "says")
+    await run(opened, "says")
+    assert kept == ["asked", "known", "asked", "asked"]
+
+
 async def test_what_was_done_is_kept_and_done_again(bench: OpenBench, tmp_path: Path) -> None:
     opened = await ready(bench, tmp_path, chat("one"), chat("two"))
     macros = opened.runtime.macros

@@ -21,7 +21,7 @@ greeting = "Ahoy."
 colour = "#00aaff"
 provider = "gh200"
 model = "big"
-tools = ["read_file", "read_file", "grep"]
+tools = ["read_file", "read_file", "grep", "mcp.time.*"]
 cache = true
 memory = true
 
@@ -53,7 +53,7 @@ def test_everything_a_file_can_say() -> None:
     assert (persona.greeting, persona.colour, persona.provider, persona.model) == ("Ahoy.", "#00aaff", "gh200", "big")
     assert persona.sampling == Sampling(1, 0.5, 300, None, None, 7, "low")
     assert persona.voice == Voice("elevenlabs", "Ada", 1.25)
-    assert persona.tools == ("read_file", "grep")
+    assert persona.tools == ("read_file", "grep", "mcp.time.*")
     assert persona.cache is True and persona.memory is True
 
 
