@@ -15,6 +15,7 @@ from acp.schema import ClientCapabilities, FileSystemCapabilities, Implementatio
 from sophia_core.acp.hands import Hands
 from sophia_core.acp.outside import files_of
 from sophia_core.acp.permission import Standing
+from sophia_core.acp.starting import covered
 from sophia_core.acp.telling import Telling
 from sophia_core.acp.terminals import Terminals
 from sophia_core.acp.wire import Wire, quiet
@@ -56,7 +57,9 @@ class Conversation:
         shown = str(place.lends or place.folder)
         isolated = place.lends is not None and process.boxed
         standing = Standing(place.folder, shown, process.boxed, job.agent.network, isolated)
-        self._terminals = Terminals(place.folder, shown, writable=place.writable, lends=place.lends)
+        self._terminals = Terminals(
+            place.folder, shown, writable=place.writable, lends=place.lends, covered=lambda: covered(place)
+        )
         self._hands = Hands(host, files_of(place), standing, self._terminals, self.telling)
         self._hands.writable = job.work.step.workspace == "worktree"
         self._hands.always = job.work.step.approval == "always"

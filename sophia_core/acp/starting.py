@@ -49,7 +49,7 @@ class Place:
     """Patterns of files that rules keep from being read."""
 
 
-class CannotStart(Exception):
+class CannotStart(ValueError):
     """There is no such program, or it cannot be started; the text says why."""
 
 
@@ -133,11 +133,10 @@ def _words(agent: OutsideAgent, place: Place, env: Mapping[str, str]) -> tuple[l
     seen = any(found.is_relative_to(each) for each in (*shown, *SYSTEM, sys.prefix))
     program = found if seen else found.resolve()
     limits = Limits(memory=MEMORY, processes=PROCESSES)
-    box = Box(place.folder, place.writable, agent.network, place.lends, limits, _granted(agent, env))
+    box = Box(place.folder, place.writable, agent.network, place.lends, limits, _granted(agent, env), covered(place))
     words = sandbox.words_of(box, [str(program), *agent.program[1:]])
     more = [word for path in shown for word in ("--ro-bind", path, path)]
     more += ["--bind", str(place.home), sandbox.HOME]
-    more += [word for path in _covered(place) for word in ("--ro-bind", "/dev/null", f"{sandbox.HERE}/{path}")]
     at = words.index("--chdir")
     return [*words[:at], *more, *words[at:]], "/", {}
 
@@ -172,7 +171,7 @@ def _shown(agent: OutsideAgent, program: Path) -> Iterator[str]:
         yield str(program)
 
 
-def _covered(place: Place) -> list[str]:
+def covered(place: Place) -> list[str]:
     """Files of the folder that hold secrets, or that a rule hides: in the box they are empty. Raises CannotStart."""
     hides, found = Confined(place.folder, hidden=place.hidden), list[str]()
     everything = list(Confined(place.folder).entries())

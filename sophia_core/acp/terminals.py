@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,17 @@ class _Terminal:
 class Terminals:
     """The terminals of one agent."""
 
-    def __init__(self, folder: Path, shown_folder: str, *, writable: bool, lends: Path | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shown_folder: str,
+        *,
+        writable: bool,
+        lends: Path | None,
+        covered: Callable[[], Sequence[str]] = list,
+    ) -> None:
+        """`covered` are files that nothing in the sandbox may see; it raises ValueError where that cannot be told."""
+        self._covered = covered
         self._folder, self._shown, self._writable, self._lends = folder, shown_folder, writable, lends
         self._open: dict[str, _Terminal] = {}
         self._made = 0
@@ -95,9 +105,12 @@ class Terminals:
         argv = command.argv
         if command.folder:
             argv = ("sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", command.folder, *argv)
-        box = Box(self._folder, self._writable, False, self._lends, limits, command.variables)
         try:
+            covered = await asyncio.to_thread(self._covered)
+            box = Box(self._folder, self._writable, False, self._lends, limits, command.variables, covered)
             return await sandbox.run_boxed(box, argv)
+        except ValueError as error:
+            return Ran(126, str(error), 0.0)
         except NoBox as error:
             if not unboxed:
                 return Ran(126, str(error), 0.0)

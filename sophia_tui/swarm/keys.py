@@ -33,7 +33,7 @@ BINDINGS: Final[tuple[BindingType, ...]] = (
             ("space", "pause"),
             ("x", "cancel"),
             ("X", "kill"),
-            ("b", "undo"),
+            ("t", "undo"),
         )
     ),
 )
@@ -46,7 +46,7 @@ OF_SECTION: Final[Mapping[Section, tuple[tuple[str, str], ...]]] = {
 }
 TRAVEL: Final = (("← →", "event"), ("PgUp PgDn", "step"))
 BACK: Final = (("f", "fork from here"), ("l", "live"))
-UNDO: Final = (("b", "take back"),)
+UNDO: Final = (("t", "take back"),)
 RUNNING: Final = (("Space", "pause"), ("x", "cancel"))
 
 

@@ -20,6 +20,7 @@ from sophia_tui.bindings import WORTH_KNOWING, all_declarations, default_binding
 from sophia_tui.presets import PRESETS
 from sophia_tui.screens.dialog import Dialog
 from sophia_tui.status_feed import BUSY, IDLE
+from sophia_tui.swarm import wishes
 from sophia_tui.vim import Modal
 from sophia_tui.widgets.prompt import Prompt
 from sophia_tui.widgets.which_key import WhichKey
@@ -37,9 +38,9 @@ MOVES = {
     *("accept_completion", "bell", "close_completion", "new_line"),
     *("choose", "dismiss", "edge", "enter", "filter", "list", "move", "open", "page", "select"),
     *("app.focus_next", "app.focus_previous", "scroll", "leave"),
-    *("archive", "archived", "delete", "new", "pin", "rename", "undo"),
+    *("archive", "archived", "delete", "do", "new", "pin", "rename", "undo"),
 }
-"""What a widget's own keys do. Those of the last line ask the app for a command, of the session they are on."""
+"""What a widget's own keys do. Those of the last line ask the app for a command, of the session or the run they are on."""
 
 
 def _command_of(action: str) -> str:
@@ -84,6 +85,15 @@ def test_whatever_a_key_a_hint_or_a_menu_does_is_a_command() -> None:
     actions = {each.action for kind in kinds for each in vars(kind).get("BINDINGS", ()) if isinstance(each, Binding)}
     assert {_command_of(each) for each in actions} <= NAMES | {""}
     assert {each.partition("(")[0] for each in actions if not _command_of(each)} <= MOVES
+    assert {name for name, *_ in wishes.DECIDE.values()} <= NAMES
+
+
+def test_no_widget_has_a_key_for_two_things() -> None:
+    """Textual would silently drop one of them."""
+    for kind in _widgets():
+        bound = [each for each in vars(kind).get("BINDINGS", ()) if isinstance(each, Binding)]
+        keys = [key for each in bound for key in each.key.split(",")]
+        assert len(keys) == len(set(keys)), f"{kind.__name__}: {sorted({key for key in keys if keys.count(key) > 1})}"
 
 
 def test_what_a_preset_does_in_the_prompt_the_prompt_can_do() -> None:

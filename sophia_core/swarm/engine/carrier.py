@@ -67,6 +67,7 @@ class Carrier:
         from dbos import DBOS
 
         _tame()
+        _only_ours()
         DBOS(config=cast("Any", self._config()))
         self._leg_workflow, self._step_workflow = self._workflows()
         DBOS.listen_queues([self.queue])
@@ -110,9 +111,11 @@ class Carrier:
         @DBOS.workflow(name="step", max_recovery_attempts=ATTEMPTS)
         async def step(run_id: str, step: str, attempt: int, left: Mapping[str, Any]) -> Mapping[str, Any]:
             id_ = str(DBOS.workflow_id)
+            if id_ != f"{run_id}:{step}#{attempt}":
+                raise ValueError("what is kept of this attempt belongs to another")
             self._at_work[id_] += 1
             try:
-                return await self._step(run_id, step, attempt, left)
+                return {"of": id_, "came": await self._step(run_id, step, attempt, left)}
             finally:
                 self._at_work[id_] -= 1
 
@@ -125,13 +128,14 @@ class Carrier:
     async def attempt(self, id_: str, run_id: str, step: str, attempt: int, left: Mapping[str, Any]) -> Any:
         """Do that attempt, or take it up where it was left; what came of it, once that is kept.
 
-        An attempt that is done gives the same again. Call it from outside any workflow. Raises PutDown.
+        An attempt that is done gives the same again; None for what is kept but came of another. Call it from outside
+        any workflow. Raises PutDown.
         """
         task = await self._begin(id_, self._step_workflow, run_id, step, attempt, dict(left))
         if task is None:
-            return await self._taken_up(id_)
+            return _of(id_, await self._taken_up(id_))
         try:
-            return await asyncio.shield(task)
+            return _of(id_, await asyncio.shield(task))
         except asyncio.CancelledError:
             if task.cancelled():
                 raise PutDown(id_) from None
@@ -176,7 +180,8 @@ class Carrier:
         found = await DBOS.list_workflows_async(
             status=list(PENDING), executor_id=list(workers), name="leg", app_version=VERSION, load_output=False
         )
-        return [(each.workflow_id, str((each.input or {"args": ("",)})["args"][0])) for each in found]
+        # What cannot be opened comes as it lies there, and is nobody's.
+        return [(each.workflow_id, str(each.input["args"][0])) for each in found if isinstance(each.input, dict)]
 
     async def other_version(self, leg_id: str) -> str:
         """Which other version has that leg in hand; empty when none has."""
@@ -205,6 +210,24 @@ def _serializer(sealed: Sealed) -> Any:
     from dbos import Serializer
 
     return type("SealedForDbos", (Sealed, Serializer), {})(sealed._box)
+
+
+def _of(id_: str, found: Any) -> Any:
+    """What came of that attempt: a seal does not say of which, and rows can be changed round."""
+    return found["came"] if isinstance(found, dict) and found.get("of") == id_ else None
+
+
+def _only_ours() -> None:
+    """Each row names the form it is in. Whoever can write rows could name one that runs code, or one that needs no
+    key: DBOS's own are refused."""
+    from dbos import _serialization as forms
+
+    for form in (forms.DBOSDefaultSerializer, forms.DBOSPortableJSON):
+        cast("Any", form).deserialize = _refuse
+
+
+def _refuse(text: str | None) -> Any:
+    raise ValueError("this was not sealed by a worker")
 
 
 def _database(path: Path) -> Database:

@@ -100,13 +100,18 @@ class Host:
         if self._waiter.resting:
             raise asyncio.CancelledError
 
+        mark = f"{self._run_id}|{self._step}|{self._attempt}|{name}"
+
         async def kept() -> dict[str, Any]:
             try:
-                return {"value": await do()}
+                return {"of": mark, "value": await do()}
             except StepFailed as error:
-                return {"failed": failure(error)}
+                return {"of": mark, "failed": failure(error)}
 
         found = await self._desk.carrier.once(name, kept)
+        if not isinstance(found, dict) or found.get("of") != mark:
+            # A seal does not say of which call: somebody changed the rows round, such as an allowed one for another.
+            raise StepFailed(f"what is kept of {name!r} belongs to another call", "See who can write there.", again=False)
         if "failed" in found:
             raise failed(found["failed"])
         return cast("T", found["value"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +12,7 @@ from sophia_core.gate.asking import request
 from sophia_core.swarm.engine.attempt import CheckRan
 from sophia_core.swarm.ports import ApprovalRequest, Check, StepFailed, StepWork
 from sophia_core.swarm.tools import sandbox
+from sophia_core.swarm.tools.confined import Confined, OutOfReach
 from sophia_core.swarm.tools.sandbox import Box, Limits, NoBox
 from sophia_core.swarm.tools.worktrees import person_of
 
@@ -19,8 +20,17 @@ WORKTREES = ("sophia_core.swarm.tools.worktrees", "prepare")
 """An async function from a StepWork to the folder of its worktree, which it makes once."""
 
 
+async def _nothing() -> Sequence[str]:
+    return ()
+
+
 class Places:
     """The Workspaces of a worker."""
+
+    def __init__(self, hidden: Callable[[], Awaitable[Sequence[str]]] = _nothing) -> None:
+        """`hidden` gives the patterns of files that rules keep from being read: programs that judge are run by what
+        agents wrote."""
+        self._hidden = hidden
 
     async def prepare(self, work: StepWork) -> str:
         """Return the folder of this attempt. Raises StepFailed."""
@@ -50,8 +60,10 @@ class Places:
         """Run it. Without a sandbox only after `asks` said so and somebody allowed it. Raises StepFailed."""
         limits, person = Limits(seconds=check.seconds), person_of(Path(folder))
         # The person's own folder is only looked at: what a program leaves there nobody would have allowed.
-        box = Box(Path(folder), person is not None, check.network, person, limits)
+        files = Confined(Path(folder), hidden=await self._hidden())
         try:
+            covered = await asyncio.to_thread(files.covered)
+            box = Box(Path(folder), person is not None, check.network, person, limits, covered=covered)
             try:
                 ran = await sandbox.run_boxed(box, check.program)
             except NoBox as why:
@@ -60,6 +72,8 @@ class Places:
                     message = f"nobody was asked to run it without a sandbox: {why}"
                     raise StepFailed(message, "Retry it, and you are asked.") from None
                 ran = await sandbox.run_unboxed(Path(folder), check.program, limits)
+        except OutOfReach as error:
+            raise StepFailed(str(error), "Take files away, or the rule.", again=False) from None
         except OSError as error:
             raise StepFailed(f"{check.program[0]!r} cannot be started: {error.strerror}", again=False) from None
         ended = f"\n[ended: {ran.ended}]" if ran.ended else ""

@@ -99,7 +99,7 @@ async def opened_engine(
             return await judging.decided(asked, approvals)
 
         def bench(limits: Limits) -> Bench:
-            places = Places()
+            places = Places(judging.hidden)
             return Bench(Runners(Means(runtime, runs, limits, places)), places)
 
         engine = Engine(

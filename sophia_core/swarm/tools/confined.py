@@ -100,10 +100,13 @@ class Confined:
         return any(matches(each.casefold(), path.casefold()) for each in self.hidden)
 
     def covered(self) -> list[str]:
-        """What is there and hidden, the topmost of it."""
+        """What is there and hidden, the topmost of it. Raises OutOfReach where there is too much to tell."""
         if not self.hidden:
             return []
-        found = [each.path for each in Confined(self.root).entries() if self.is_hidden(each.path)]
+        everything = [each.path for each in Confined(self.root).entries()]
+        if len(everything) >= MOST_ENTRIES:
+            raise OutOfReach("The folder has too many files to keep those from being read that rules name.")
+        found = [path for path in everything if self.is_hidden(path)]
         return [each for each in found if not any(each.startswith(f"{above}/") for above in found)]
 
     def read(self, path: object, most: int = LARGEST) -> bytes:

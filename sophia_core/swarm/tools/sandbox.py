@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from subprocess import DEVNULL, SubprocessError
 from subprocess import run as run_now
 from typing import Final
@@ -144,6 +144,7 @@ def words_of(box: Box, argv: Sequence[str]) -> list[str]:
     words += [bind, str(box.folder), HERE]
     words += [word for pair in _lent(box) for word in ("--ro-bind", *pair)]
     words += _without_git(box)
+    words += _pinned(box, bind)
     words += [word for each in box.covered for word in _covering(box.folder, each)]
     for name, value in _environment(box).items():
         words += ["--setenv", name, value]
@@ -154,12 +155,12 @@ def _without_git(box: Box) -> list[str]:
     """Git's own folder or file is covered: whoever could write there would run programs outside, by git's hooks.
 
     Where nothing can be written, what it keeps of files can be looked at, as `git diff` does; its settings cannot, nor
-    what else may hold the address of a server with a password.
+    what else may hold the address of a server with a password. Where a file is kept from being read, git would show it.
     """
     git = box.folder / ".git"
     if git.is_symlink() or not git.exists():
         return []
-    if not box.writable and git.is_dir():
+    if not box.writable and not box.covered and git.is_dir():
         found = [name for name in _OF_GIT if (git / name).exists()]
         empty = str(_empty())
         over = [("--tmpfs",) if (git / name).is_dir() else ("--ro-bind", empty) for name in found]
@@ -173,6 +174,13 @@ def _empty() -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.write_bytes(b"")
     return path
+
+
+def _pinned(box: Box, bind: str) -> list[str]:
+    """The folders above what is covered, each as a mount: who moved one would find the file there the next time, under
+    a name that no rule is about."""
+    above = {str(each) for path in box.covered for each in PurePosixPath(path).parents if each.name}
+    return [word for each in sorted(above) for word in (bind, str(box.folder / each), f"{HERE}/{each}")]
 
 
 def _covering(folder: Path, path: str) -> tuple[str, ...]:
