@@ -120,7 +120,9 @@ class Teller:
                 return f"Heard: {event.text}"
             case SpeakingChanged(state="silent") if event.reason:
                 return f"Silent: {event.reason}"
-            case VoiceDegraded():
+            case (
+                VoiceDegraded(next=None) | VoiceDegraded(part="ear" | "mouth")
+            ):  # a notice tells of a device's stand-in
                 return f"{event.name} failed: {event.reason} {event.hint}"
         return ""
 

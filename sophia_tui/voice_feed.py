@@ -61,6 +61,9 @@ class VoiceValues:
     microphone: str = ""
     loudspeaker: str = ""
     """Chosen ones; empty: the system's own."""
+    microphone_used: str = ""
+    loudspeaker_used: str = ""
+    """What was opened instead, where the chosen one was not there."""
 
 
 def after(values: VoiceValues, event: Event) -> VoiceValues:
@@ -76,7 +79,9 @@ def after(values: VoiceValues, event: Event) -> VoiceValues:
             mouth = one_line(event.mouth, 40) if event.mouth else values.mouth
             why = values.mouth_why if mouth == values.mouth else ""
             said = one_line(event.sentence, 600)
-            return replace(values, speaking=event.state, sentence=said, mouth=mouth, mouth_why=why)
+            used = "" if event.state == "silent" else values.loudspeaker_used
+            spoken = replace(values, speaking=event.state, sentence=said, mouth=mouth, mouth_why=why)
+            return replace(spoken, loudspeaker_used=used)
         case VoiceChanged(part="ear"):
             return replace(values, ear=one_line(event.name or "nobody", 40), ear_why=one_line(event.reason, 200))
         case VoiceChanged(part="mouth"):
@@ -84,15 +89,23 @@ def after(values: VoiceValues, event: Event) -> VoiceValues:
         case VoiceDegraded():
             twice = event.reason.casefold().startswith(f"{event.name.casefold()}:")
             words = " ".join(filter(None, (event.reason if twice else f"{event.name}: {event.reason}", event.hint)))
-            return replace(values, trouble=one_line(words, 400))
+            told = replace(values, trouble=one_line(words, 400))
+            return _in_place_of(told, event.name, event.next) if event.part == "device" and event.next else told
         case PersonaChanged():
             return replace(values, persona=one_line(event.title, 40))
         case SettingChanged(name="voice.input"):
-            return replace(values, microphone=one_line(event.after or "", 80))
+            return replace(values, microphone=one_line(event.after or "", 80), microphone_used="")
         case SettingChanged(name="voice.output"):
-            return replace(values, loudspeaker=one_line(event.after or "", 80))
+            return replace(values, loudspeaker=one_line(event.after or "", 80), loudspeaker_used="")
         case _:
             return values
+
+
+def _in_place_of(values: VoiceValues, chosen: str, used: str) -> VoiceValues:
+    """Another device than the chosen one is open."""
+    used = one_line(used, 80)
+    is_microphone = values.microphone == one_line(chosen, 80)
+    return replace(values, microphone_used=used) if is_microphone else replace(values, loudspeaker_used=used)
 
 
 def _listening(values: VoiceValues, event: ListeningChanged) -> VoiceValues:
@@ -107,6 +120,7 @@ def _listening(values: VoiceValues, event: ListeningChanged) -> VoiceValues:
         ear_why=values.ear_why if ear == values.ear else "",  # why it was not the first is not said of the first
         off_why=one_line(event.reason, 200),
         trouble="" if event.state == "hearing" else values.trouble,
+        microphone_used="" if event.state == "opening" else values.microphone_used,
     )
 
 

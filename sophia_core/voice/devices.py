@@ -131,7 +131,8 @@ class LocalDevices:
         name = str(answer.get("device"))
         if not answer.get("asked"):
             message = f"The {WORDS[kind]} {device!r} is not there; {name!r} is used."
-            self._notify(Notice("fallback", message, f"Plug it in, or choose another {WORDS[kind]}."))
+            hint = f"Plug it in, or choose another {WORDS[kind]}."
+            self._notify(Notice("fallback", message, hint, device or "", name))
         return name
 
     async def _ask(self, head: Head, kind: Kind | None) -> Head:

@@ -66,6 +66,9 @@ class Notice:
     is too slow, or is back."""
     message: str
     hint: str = ""
+    chosen: str = ""
+    used: str = ""
+    """Instead of the one that was chosen."""
 
 
 class Playback(Protocol):

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from sophia_core.events import FREQUENT, Bus, Event, ListeningChanged, Notice
+from sophia_core.events import FREQUENT, Bus, Event, ListeningChanged, Notice, VoiceDegraded
 from sophia_core.voice.choosing import Choosing
 from sophia_core.voice.files import Files
 from sophia_core.voice.listening import Listening
@@ -174,6 +174,8 @@ class Voice:
 
     def _noticed(self, notice: DeviceNotice) -> None:
         self._bus.publish(Notice("warning", notice.message, notice.hint))
+        if notice.used:
+            self._bus.publish(VoiceDegraded("device", notice.chosen, "It is not there.", notice.hint, notice.used))
 
     async def _voice_of(self, persona: str | None) -> PersonaVoice:
         """How a persona sounds; on the way it is looked whether there is a key for those who need one."""

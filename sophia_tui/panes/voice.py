@@ -150,8 +150,8 @@ class VoicePane(VerticalScroll):
             ("persona", values.persona or "nobody in particular"),
             ("mouth", _with(values.mouth or NOBODY, values.mouth_why)),
             ("ear", _with(values.ear or NOBODY, values.ear_why)),
-            ("microphone", values.microphone or USUAL),
-            ("loudspeaker", values.loudspeaker or USUAL),
+            ("microphone", _device(values.microphone, values.microphone_used)),
+            ("loudspeaker", _device(values.loudspeaker, values.loudspeaker_used)),
         )
 
     def _label(self, button: str, label: str) -> None:
@@ -168,6 +168,10 @@ class VoicePane(VerticalScroll):
         """By mouse or key: the app runs it."""
         event.stop()
         await self.run_action(f"app.dispatch({COMMANDS[event.button.id or '']!r})")
+
+
+def _device(chosen: str, used: str) -> str:
+    return f"{used} · {chosen} is not there" if used else chosen or USUAL
 
 
 def _with(name: str, why: str) -> str:

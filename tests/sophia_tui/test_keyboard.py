@@ -40,7 +40,7 @@ MOVES = {
     *("app.focus_next", "app.focus_previous", "scroll", "leave"),
     *("archive", "archived", "delete", "do", "new", "pin", "rename", "undo"),
 }
-"""What a widget's own keys do. Those of the last line ask the app for a command, of the session or the run they are on."""
+"""What a widget's own keys do. Those of the last line ask the app for a command, about what they are on."""
 
 
 def _command_of(action: str) -> str:

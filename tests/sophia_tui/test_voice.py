@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from sophia_core.events import LevelMeasured, ListeningChanged, SpeakingChanged, SpeechHeard, VoiceChanged
+from sophia_core.events import (
+    LevelMeasured,
+    ListeningChanged,
+    SettingChanged,
+    SpeakingChanged,
+    SpeechHeard,
+    VoiceChanged,
+)
 from sophia_core.voice.happenings import VoiceDegraded
 from sophia_tui.screens.ask_text import AskText
 from sophia_tui.voice_feed import VoiceValues, after
@@ -84,3 +91,13 @@ def test_why_another_one_listens_or_speaks_is_not_said_of_the_first() -> None:
     assert after(again, SpeechHeard("hello", "embedded", 1.0, "prompt")).ear == "embedded"
     spoken = after(VoiceValues(), VoiceChanged("mouth", "embedded", "Server: it has no speech."))
     assert after(spoken, SpeakingChanged("speaking", mouth="server")).mouth_why == ""
+
+
+def test_another_device_than_the_chosen_one_is_named_while_it_stands_in() -> None:
+    chosen = after(VoiceValues(loudspeaker="desk"), SettingChanged("voice.input", None, "headset", "settings.set"))
+    gone = after(chosen, VoiceDegraded("device", "headset", "It is not there.", "Plug it in.", "laptop"))
+    assert (gone.microphone, gone.microphone_used, gone.loudspeaker_used) == ("headset", "laptop", "")
+    assert after(gone, ListeningChanged("opening", open=True)).microphone_used == "", "it may be back"
+    quiet = after(gone, VoiceDegraded("device", "desk", "It is not there.", "Plug it in.", "hall"))
+    assert quiet.loudspeaker_used == "hall"
+    assert after(quiet, SpeakingChanged("silent")).loudspeaker_used == ""
