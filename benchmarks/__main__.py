@@ -39,6 +39,7 @@ LONG = (
     "anomalies",
     "swarm",
     "swarm_kills",
+    "swarm_forged",
     "swarm_machines",
 )
 """Only when they are named: they take minutes, or make databases of a gigabyte."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sophia_cli import interrupts
 from sophia_cli.console import Console
@@ -16,6 +16,9 @@ from sophia_core.settings import Loaded, load_settings
 if TYPE_CHECKING:
     from backend_client.transport import Transport
     from sophia_core.runtime import Runtime
+
+
+NOTHING: Final = {"list": "Nothing waits to be allowed.\n", "rules": "There is no rule: all is asked for.\n"}
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -36,7 +39,10 @@ async def approvals(
             found = await run_asked(runtime, console, f"approval.{args.action}", *words, yes=args.yes)
         except CommandError as error:
             raise as_quit(error, runtime.vault) from None
-    printed(found, args, console)
+    if found == [] and not args.json:
+        console.err(NOTHING[args.action])
+    else:
+        printed(found, args, console)
     return OK
 
 

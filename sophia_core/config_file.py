@@ -44,14 +44,14 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str, list[Problem]]:
         return {}, "", [Problem(f"{path}:{line}", "is not UTF-8.", "Save the file as UTF-8.")]
     try:
         return tomllib.loads(text), text, []
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         line = _error_line(error, text)
         reason = re.sub(r"\s*\(at .*\)$", "", str(error))
         fix = "Correct this line; the defaults are used until then."
         return {}, text, [Problem(f"{path}:{line}", f"is not valid TOML: {reason}.", fix)]
 
 
-def _error_line(error: tomllib.TOMLDecodeError, text: str) -> int:
+def _error_line(error: Exception, text: str) -> int:
     if match := re.search(r"at line (\d+)", str(error)):
         return int(match[1])
     return text.count("\n") + 1

@@ -136,7 +136,7 @@ class Control:
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         closed = self._server is None  # somebody may have come in while the door was being shut
-        if task is None or closed or not _same_person(_socket_of(writer)):
+        if task is None or closed or not same_person(_socket_of(writer)):
             writer.close()
             return
         try:
@@ -260,7 +260,7 @@ def _parsed(line: bytes) -> object:
         return None
 
 
-def _same_person(connection: socket.socket) -> bool:
+def same_person(connection: socket.socket) -> bool:
     """Ask the kernel whose process is at the other end: file modes alone do not hold on every system."""
     try:
         if sys.platform == "darwin":

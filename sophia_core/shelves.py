@@ -177,7 +177,7 @@ def source_of(content: bytes, where: str, *, foreign: bool) -> Source | Problem:
         tables = tomllib.loads(text)
     except UnicodeDecodeError:
         return Problem(where, "is not UTF-8.", "Save the file as UTF-8.")
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is no TOMLDecodeError
         return Problem(where, f"This is not valid TOML: {error}.", "Correct it.")
     if foreign and sanitize(text) != text:
         # Somebody has to look at it before it counts, and must see all there is, in the order in which it is read.

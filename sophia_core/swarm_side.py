@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sophia_core.commands import CommandError
+from sophia_core.events import Notice
 from sophia_core.gate.approvals import Approvals
 from sophia_core.gate.gate import AppGate
 from sophia_core.gate.judging import Judging, KeptRules
@@ -38,13 +41,13 @@ class SwarmSide:
     """Built without looking at a plan, a run or a worker; `attend` begins to follow."""
 
     def __init__(self, loaded: Loaded, vault: Vault, bus: Bus, current: Current, asked: ServerSide) -> None:
-        self._loaded, self._vault = loaded, vault
+        self._loaded, self._vault, self._bus = loaded, vault, bus
         self._plans: Plans | None = None
         self._shared: SharedStore | None = None
         self._opening = asyncio.Lock()
         self.records = SwarmRecords(self._open_records, lambda: vault.store is not None)
         self.swarm = Swarm(self.records, self.plans, bus)
-        self.swarm.following.approvals = self._waiting
+        self.swarm.following.approvals, self.swarm.asked = self._waiting, self._asked
         self.worker = Worker(loaded.paths, vault, bus, wanted=loaded.settings.swarm.worker)
         self.swarm.following.nobody = self.worker.call_again
         self._build_gate(vault, bus)
@@ -62,14 +65,20 @@ class SwarmSide:
         self.gate = AppGate(self.judging, lambda: vault.store, bus)
         self.approvals = Approvals(vault, bus, self.judging, self.gate)
         self.approvals.decided, self.approvals.log = self._decided, self._approval_log
-        self._telling: set[asyncio.Task[bool]] = set()
+        self._telling: set[asyncio.Task[None]] = set()
 
     def _decided(self, asked: Asked) -> None:
-        """Has the worker go on whose run waited for it."""
+        """Has the worker go on whose run waited for it; one is begun where it has died or gone meanwhile."""
         self.swarm.following.wake()
-        telling = asyncio.ensure_future(self.worker.say("poke"))
+        telling = asyncio.ensure_future(self._call(begin=asked.request.origin == "run"))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
+
+    async def _call(self, *, begin: bool) -> None:
+        try:
+            await (self.worker.call() if begin else self.worker.say("poke"))
+        except CommandError as error:
+            self._bus.publish(Notice("warning", str(error), error.hint))
 
     @property
     def owners(self) -> tuple[object, ...]:
@@ -124,6 +133,11 @@ class SwarmSide:
     async def _waiting(self) -> int:
         """How many approvals wait."""
         return len(await (await self._approval_log()).waiting())
+
+    async def _asked(self) -> Counter[str]:
+        """How many wait of which run."""
+        waiting = await (await self._approval_log()).waiting()
+        return Counter(each.request.origin_id for each in waiting if each.request.origin == "run")
 
     def attend(self) -> None:
         """A person is here: what happens in runs is told."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from local_store.board import NewTask, Task, TaskState
+from local_store.board import LONGEST_SOURCE, NewTask, Task, TaskState
 from sophia_core.board.rows import COLUMNS
 from sophia_core.sanitize import one_line, sanitize
 
@@ -74,8 +74,9 @@ def _task(title: str, lines: list[str], column: TaskState, *, done: bool) -> New
         body.strip("\n"),
         "done" if done else column,
         priority if isinstance(priority, int) and -100 <= priority <= 100 else 0,
-        tuple(each for each in labels if isinstance(each, str)) if isinstance(labels, list) else (),
-        source if isinstance(source, str) and not source.startswith("message:") else "",
+        # JSON can spell what the text around it could not hold.
+        tuple(one_line(each, 60) for each in labels if isinstance(each, str)) if isinstance(labels, list) else (),
+        one_line(source, LONGEST_SOURCE) if isinstance(source, str) and not source.startswith("message:") else "",
     )
 
 

@@ -16,6 +16,7 @@ LONGEST_DIFF: Final = 60_000
 LONGEST_COMMAND: Final = 8_000
 MOST_PATHS: Final = 200
 LONGEST_ARGUMENTS: Final = 16_000
+UNSEEN: Final = "The command holds characters that do not show here."
 CUT: Final = "\n… the rest is not shown."
 
 
@@ -43,13 +44,14 @@ def _digest(origin_id: str, step: str, call: str, tool: str, arguments: Mapping[
 
 def shown(asked: ApprovalRequest) -> ApprovalRequest:
     """The request with every text made safe to show and none longer than anybody reads. What cannot be shown whole is
-    said to be cut, and the id still stands for all of it."""
+    said to be cut, and the id still stands for all of it. Nor is a command passed off as the one it looks like."""
+    unseen = "" if sanitize(asked.command) == asked.command else UNSEEN
     return replace(
         asked,
         what=one_line(asked.what, LONGEST_WHAT),
         diff=_cut(sanitize(asked.diff), LONGEST_DIFF),
         command=_cut(sanitize(asked.command), LONGEST_COMMAND),
-        why=one_line(asked.why, LONGEST_WHAT),
+        why=one_line(f"{unseen} {asked.why}".strip(), LONGEST_WHAT),
         arguments=_small(asked.arguments),
         paths=asked.paths[:MOST_PATHS],
     )

@@ -17,6 +17,8 @@ from sophia_core.sanitize import sanitize
 
 LONGEST: Final = 8_000
 DEEPEST: Final = 6
+MOST_LINES: Final = 50
+"""Command lines within a line that are looked at."""
 _OPERATORS: Final = ("&&", "||", "|&", ";;", ";", "|", "&", "\n")
 _HARMLESS: Final = re.compile(r"(?:[12]?>&[12]|[12]?>{1,2}\s*/dev/null|&>\s*/dev/null|<\s*/dev/null)(?=\s|$|[;|&])")
 """Redirections that write no file."""
@@ -27,9 +29,13 @@ _INNER: Final = re.compile(r"\$\(([^()]*)\)|`([^`]*)`|[<>]\(([^()]*)\)|(?<![$<>\
 _WRAPPERS: Final = frozenset(
     {"env", "sudo", "doas", "nice", "nohup", "time", "timeout", "xargs", "exec", "command", "builtin", "setsid"}
     | {"stdbuf", "ionice", "unshare", "chroot", "busybox", "strace", "script", "watch", "parallel", "eval"}
+    | {"su", "runuser", "setpriv", "pkexec", "flock", "taskset", "chrt", "prlimit", "nsenter", "systemd-run", "trap"}
+    | {"if", "then", "elif", "else", "while", "until", "do", "coproc", "!", "{"}
 )
+"""What starts the words after it, the shell's own among them."""
 _STARTS: Final = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 """With these even `find` starts programs."""
+_SPLIT: Final = re.compile(r"-[a-zA-Z]*[Sc]|--(?:split-string|command|session-command)=")
 _SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish", "ash"})
 
 
@@ -60,7 +66,11 @@ def split(command: str) -> Line:
         part, why = _part(text)
         unclear = unclear or why
         found += [part] if part.words else []
-    return Line((*found, *_hidden(command, found, 0)), unclear)
+    seen = {command}
+    hidden = _hidden(command, found, 0, seen)
+    if len(seen) > MOST_LINES:
+        unclear = unclear or "it holds too many command lines to be judged"
+    return Line((*found, *hidden), unclear)
 
 
 def _pieces(command: str) -> Iterator[str]:
@@ -126,18 +136,21 @@ def _without_assignments(words: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def _hidden(command: str, parts: Sequence[Part], depth: int) -> list[Part]:
-    """What substitutions, wrappers and other shells would start besides."""
+def _hidden(command: str, parts: Sequence[Part], depth: int, seen: set[str]) -> list[Part]:
+    """What substitutions, wrappers and other shells would start besides; what was `seen` is not looked at again."""
     if depth >= DEEPEST:
         return []
     texts = [next(filter(None, match.groups()), "") for match in _INNER.finditer(command)]
     found = [Part(tuple(each)) for part in parts for each in _behind(part.words)]
     for part in [*parts, *found]:
         texts += _handed(part.words)
-    inner = [_part(piece)[0] for text in texts for piece in _pieces(text)]
-    inner = [each for each in inner if each.words]
-    deeper = [each for text in texts for each in _hidden(text, inner, depth + 1)]
-    return [*found, *inner, *deeper]
+    texts = [text for text in dict.fromkeys(texts) if text not in seen]
+    texts = texts[: max(0, MOST_LINES + 1 - len(seen))]
+    seen.update(texts)
+    for text in texts:
+        inner = [part for piece in _pieces(text) if (part := _part(piece)[0]).words]
+        found += [*inner, *_hidden(text, inner, depth + 1, seen)]
+    return found
 
 
 def _behind(words: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -151,9 +164,14 @@ def _handed(words: Sequence[str]) -> Iterator[str]:
     if not words:
         return
     if name_of(words[0]) in _SHELLS:
-        yield from (words[at + 1] for at in range(1, len(words) - 1) if re.fullmatch(r"-[a-z]*c[a-z]*", words[at]))
+        # Between `-c` and the line may stand more options, and `--`.
+        first = next((at for at, word in enumerate(words) if at and re.fullmatch(r"-[a-z]*c[a-z]*", word)), len(words))
+        yield from words[first + 1 :]
     elif name_of(words[0]) in ("eval", "watch", "script"):
         yield " ".join(words[1:])
+    elif name_of(words[0]) in _WRAPPERS:
+        # A whole line in one word, as in `env -S "rm x"` and `su -c "rm x"`.
+        yield from (_SPLIT.sub("", word) for word in words[1:] if " " in word or _SPLIT.match(word))
 
 
 def name_of(program: str) -> str:

@@ -21,6 +21,10 @@ class Library(Shelves[Persona]):
     def __init__(self, own: Path, work: Path) -> None:
         super().__init__(SHIPPED, work / PROJECT, own, own.with_name("trusted-personas"), read_persona, "persona")
 
+    def elsewhere(self, work: Path) -> Library:
+        """Those of another folder, trusted by the same texts."""
+        return Library(self.own, work)
+
     def trusted_of(self, named: Mapping[str, Persona]) -> list[Persona]:
         """Those of them that may answer."""
         return [each for each in named.values() if self.is_trusted(each)]

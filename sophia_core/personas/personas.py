@@ -144,12 +144,14 @@ class Personas:
         if {name for name in names if name} - self._able.keys():
             await self._look()
 
-    async def manner(self, name: str | None) -> Manner:
-        """How a persona is asked now. For one that cannot be had, how nobody in particular is; that is told once."""
+    async def manner(self, name: str | None, *, folder: str = "") -> Manner:
+        """How a persona is asked now, one of another `folder` too. For one that cannot be had, how nobody in particular
+        is; that is told once.
+        """
         if not name:
             return usual(self._settings)
         try:
-            persona = await self._find(name)
+            persona = await self._find(name, folder)
         except PersonaError as error:
             if name not in self._missed:
                 self._missed.add(name)
@@ -173,10 +175,10 @@ class Personas:
             persona.tools,
         )
 
-    async def wants(self, name: str | None) -> tuple[str | None, str | None]:
+    async def wants(self, name: str | None, *, folder: str = "") -> tuple[str | None, str | None]:
         """The provider and the model that a persona would have answer; None: whoever the routing says."""
         try:
-            return self._preference(await self._find(name)) if name else (None, None)
+            return self._preference(await self._find(name, folder)) if name else (None, None)
         except PersonaError:
             return None, None
 
@@ -214,13 +216,23 @@ class Personas:
         hint = f"Did you mean {' or '.join(near)}?" if near else LIST_HINT
         raise PersonaError(f"There is no persona {one_line(name, 60)!r}.", hint)
 
-    async def _find(self, name: str) -> Persona:
-        """The persona of that name. Raises PersonaError when there is none, or nobody has looked at it yet."""
-        persona = await self._known(name)
+    async def _find(self, name: str, folder: str = "") -> Persona:
+        """The persona of that name, of another folder where one is named. Raises PersonaError when there is none, or
+        nobody has looked at it yet.
+        """
+        persona = await self._of(folder, name) or await self._known(name)
         if not await asyncio.to_thread(self._library.is_trusted, persona):
             hint = f"Read it, then trust it: /persona.show {name}, /persona.trust {name}."
             raise PersonaError(f"{name!r} comes with this folder, and nobody has looked at it yet.", hint)
         return persona
+
+    async def _of(self, folder: str, name: str) -> Persona | None:
+        """The persona that this folder brings, where it is not the one that was looked at already."""
+        if not folder or Path(folder) == Path.cwd():
+            return None
+        shelf = await asyncio.to_thread(lambda: self._library.elsewhere(Path(folder)).look())
+        found = shelf.named.get(name)
+        return found if found is not None and found.project else None
 
     async def all(self) -> builtins.list[Persona]:
         """Every persona, by name."""

@@ -137,13 +137,17 @@ class Worker:
 
 
 def _told(path: Path, word: str) -> bool:
-    """Send one line to a socket that is ours; whoever accepts the connection is there."""
+    """Send one line to a socket that is ours; whoever accepts the connection is there, unless it is somebody else."""
     import socket
+
+    from sophia_core.control import same_person
 
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
         connection.settimeout(PATIENCE_S)
         try:
             connection.connect(os.fspath(path))
+            if not same_person(connection):
+                return False
             connection.sendall(f"{word}\n".encode())
         except TimeoutError:
             return True

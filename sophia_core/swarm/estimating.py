@@ -266,10 +266,12 @@ def _pairs(one: Range, other: Range) -> tuple[tuple[float, float], ...]:
 
 def words(found: Estimate, plan: Plan) -> str:
     """Say it to a person who has to decide."""
-    asked = f"about {_whole(found.requests)} questions and {_whole(found.tokens)} tokens"
+    asked = f"about {_whole(found.requests)} questions and {_whole(found.tokens)} tokens{_money(found)}"
+    if not found.requests.high and not found.tokens.high:
+        asked = "no questions to models"
     limits = _limits(plan)
     end = f"It ends at {limits}." if limits else "It has no budget."
-    return f"{plan.title}: {_count(found.steps, 'step')}, {asked}{_money(found)}{_duration(found)}. {end}"
+    return f"{plan.title}: {_count(found.steps, 'step')}, {asked}{_duration(found)}. {end}"
 
 
 def _money(found: Estimate) -> str:

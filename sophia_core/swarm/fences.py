@@ -15,7 +15,8 @@ def nonce_for(run_id: str, step: str, attempt: int) -> str:
 def fenced(text: str, what: str, nonce: str) -> str:
     """Return a stranger's text between marks that it cannot write itself, for a model to look at and not to obey."""
     mark = f"{what} {nonce}"
-    return f"<<<{mark}\n{sanitize(text).replace(nonce, '')}\n{mark}>>>"
+    # Something is left in its place: its halves around a whole one would else become it.
+    return f"<<<{mark}\n{sanitize(text).replace(nonce, '…')}\n{mark}>>>"
 
 
 def fence_rule(nonce: str) -> str:

@@ -83,13 +83,13 @@ class DeadRow:
 
     number: int
     step: str
-    error: str
-    hint: str
     attempts: int
     at: int
     title: str
     run: str
     """The run's id."""
+    error: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)

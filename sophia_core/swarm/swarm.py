@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,8 @@ class Swarm:
     def __init__(self, records: SwarmRecords, plans: Callable[[], Plans], bus: Bus) -> None:
         self.records, self._plans = records, plans
         self.following = Following(records, bus)
+        self.asked: Callable[[], Awaitable[Mapping[str, int]]] | None = None
+        """How many approvals wait, by run, where somebody counts them."""
 
     # What a pane reads
 
@@ -57,7 +59,9 @@ class Swarm:
     async def runs(self, limit: int = 50, statuses: tuple[RunStatus, ...] = ()) -> list[RunRow]:
         """Return the runs, of these statuses if any are named, the one in which something happened last first."""
         found = await self.records.runs(min(limit, MOST_RUNS), statuses)
-        return [run_row(number, each) for number, each in enumerate(found, 1)]
+        going = any(each.status not in RUN_ENDED for each in found)
+        asked = await self.asked() if self.asked is not None and going else {}
+        return [run_row(number, each, asked.get(each.id, 0)) for number, each in enumerate(found, 1)]
 
     async def run(self, run: str) -> RunRow:
         """Return the run of this number in the list, id, or beginning of an id. Raises CommandError."""
@@ -114,9 +118,11 @@ class Swarm:
     async def dead_steps(self) -> list[DeadRow]:
         """Return the steps that failed for good and that nobody has retried or dropped, the newest first."""
         found = []
-        for each in await self.runs(MOST_RUNS):
-            if each.status not in ("finished", "cancelled", "planned"):
-                found += [(each, dead) for dead in dead_of(await self.all_events(each.id))]
+        for each in await self.records.runs(MOST_RUNS):
+            # Where the worker said that none failed there is nothing to look for.
+            if each.status not in ("finished", "cancelled", "planned") and each.summary.get("failed") != 0:
+                row = run_row(0, each)
+                found += [(row, dead) for dead in dead_of(await self.all_events(each.id))]
         found.sort(key=lambda pair: -pair[1].at)
         return [_dead(number, row, dead) for number, (row, dead) in enumerate(found, 1)]
 
@@ -183,16 +189,17 @@ class Swarm:
         return await self.dead_steps()
 
 
-def run_row(number: int, record: RunRecord) -> RunRow:
-    """Return a run for a list, made safe to show."""
+def run_row(number: int, record: RunRecord, asked: int = 0) -> RunRow:
+    """Return a run for a list, made safe to show; so many approvals of it wait."""
     summary = record.summary
     steps = f"{counted(summary, 'done')}/{counted(summary, 'total')}"
+    title = one_line(record.title, LONGEST_TITLE)
     return RunRow(
         number,
-        one_line(record.title, LONGEST_TITLE),
+        f"{title} (fork)" if record.parent else title,
         record.status,
         steps,
-        counted(summary, "waiting"),
+        max(counted(summary, "waiting"), counted(summary, "inputs") + asked),
         counted(summary, "tokens"),
         cost_of(summary),
         record.created_at,
@@ -237,4 +244,4 @@ def _dead(number: int, row: RunRow, dead: Happened) -> DeadRow:
     detail = dead.detail
     error, hint = (one_line(str(detail.get(name, "")), 300) for name in ("error", "hint"))
     attempts = counted(detail, "attempts")
-    return DeadRow(number, dead.step, error, hint, attempts, dead.at, row.title, row.id)
+    return DeadRow(number, dead.step, attempts, dead.at, row.title, row.id, error, hint)

@@ -22,7 +22,7 @@ ODD = st.text(max_size=80)
         ("", "command"),
         ('command = "a"\nurl = "http://x/"', "command"),
         ('url = "ftp://x/"', "http"),
-        ('url = "http://me:pw@x/"', "password"),
+        ('url = "http://me:pw@x/"', "password"),  # pragma: allowlist secret
         ('command = "a"\noauth = true', "oauth"),
         ('command = "a"\nenv = ["A=1"]', "env"),
         ('command = "a"\nprogram = "b"', "program"),

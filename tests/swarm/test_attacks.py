@@ -176,6 +176,9 @@ REFUSED = (
         "RM x",
     ),
     *("nice -n 5 rm x", "timeout 5 rm x", "(rm x)", "eval rm x", "sh -c \"sh -c 'rm x'\"", "true | xargs -0 rm"),
+    *("env -S 'rm x'", "env '-Srm x'", "env --split-string='rm x'", "bash -c -- 'rm x'", "bash -c -e 'rm x'"),
+    *("if true; then rm x; fi", "for i in 1; do rm x; done", "while rm x; do true; done", "coproc rm x", "! rm x"),
+    *("su -c 'ls; rm x'", "flock f -c 'rm x'", "trap 'rm x' EXIT", "{ rm x; }", "timeout 5 env -S 'rm x'"),
 )
 
 
@@ -227,6 +230,8 @@ def test_a_request_shows_what_it_is() -> None:
     said = shown(request("run", "run", "Run\x1b[2J\u202e it", command="echo \x1b]0;x\x07"))
     assert "\x1b" not in said.what + said.command
     assert "\u202e" not in said.what
+    assert "do not show" in said.why
+    assert shown(said) == said, "shown again it is the same"
 
 
 def test_a_line_of_many_brackets_is_judged_at_once() -> None:

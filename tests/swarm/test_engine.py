@@ -121,3 +121,12 @@ async def test_a_person_pauses_answers_stops_retries_and_forks(here: World) -> N
         "hangsc": 1,
         "forkedc": 1,
     }
+
+
+async def test_what_is_kept_of_runs_outside_of_the_store_is_sealed(here: World) -> None:
+    said = "quokka48291"
+    await here.ask("marked", Step("a", f"say={said} note"), Step("b", f"fail {said}", retry=Retry(0)))
+    assert await here.ended("marked") == "failed"
+    files = [each for each in here.folder.rglob("*") if each.is_file() and each.name != "done.txt"]
+    assert any(each.name == "runs.db" for each in files)
+    assert [each for each in files if said.encode() in each.read_bytes()] == []

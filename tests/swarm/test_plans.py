@@ -95,6 +95,7 @@ def test_a_plan_comes_back_from_json_as_it_was(step: Step, parallel: int, budget
         (f'[parameters.step]\nhelp = "x"\n{ONE}', "'step' cannot be the name of a parameter"),
         (f'name = "other"\n{ONE}', "name: is not the name of the file"),
         ("x = [" * 2000, "not valid TOML"),
+        ("x = " + "9" * 5000, "not valid TOML"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place_and_the_next_step(text: str, said: str) -> None:

@@ -14,6 +14,7 @@ from sophia_core.events import Event
 from sophia_core.runtime import Runtime
 from sophia_core.settings import load_settings
 from sophia_core.swarm.happenings import RunChanged, RunEnded, WaitingChanged, WorkersChanged
+from sophia_core.swarm.ports import ApprovalRequest
 from sophia_core.swarm.rows import Begun
 from tests.scripted import ScriptedTransport
 from tests.swarm.pretending import PLAN, Pretending
@@ -256,3 +257,22 @@ async def test_a_plan_of_the_folder_is_read_before_it_runs(
     await runtime.run("swarm.plan.trust", "theirs")
     Pretending(runtime)
     assert isinstance(await runtime.run("swarm.run", "theirs", "what=a", confirmed=True), Begun)
+
+
+async def test_what_is_decided_for_a_run_begins_a_worker_where_none_is_there(opening: Open) -> None:
+    runtime = await opening()
+    run, _ = await begun(runtime)
+    log = await runtime.swarm_side.approvals.log()
+    request = ApprovalRequest("ab" * 8, "run", run.id, "say", "run", "run", "Run the tests")
+    called: list[bool] = []
+
+    async def call() -> bool:
+        called.append(True)
+        return True
+
+    runtime.swarm_side.worker.call = call  # type: ignore[method-assign]
+    await log.ask(request)
+    assert [each.waiting for each in await runtime.swarm.runs()] == [1]
+    await runtime.run("approval.deny", request.id, "no")
+    await runtime.swarm_side._told()
+    assert called and [each.waiting for each in await runtime.swarm.runs()] == [0]

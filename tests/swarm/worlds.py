@@ -244,7 +244,7 @@ class World:
             for step in view.dead if self._dead else ():
                 found.append(
                     DeadRow(
-                        len(found) + 1, step.id, step.error, step.hint, step.attempts, step.ended_at, view.title, run_id
+                        len(found) + 1, step.id, step.attempts, step.ended_at, view.title, run_id, step.error, step.hint
                     )
                 )
         return found

@@ -143,7 +143,7 @@ async def _voice(means: Means, work: StepWork, host: StepHost) -> tuple[Voice, C
 
     provider, model, free = await host.once("route", chosen)
     capability = Capability(True, 1, 8_192, 120_000) if free else SMALL
-    manner = await means.runtime.personas.manner(work.step.role)
+    manner = await means.runtime.personas.manner(work.step.role, folder=work.folder)
 
     def place(name: str) -> AbstractAsyncContextManager[None]:
         return means.limits.provider(name)
@@ -154,7 +154,7 @@ async def _voice(means: Means, work: StepWork, host: StepHost) -> tuple[Voice, C
 async def _chosen(means: Means, work: StepWork) -> tuple[str | None, str | None]:
     """The provider and the model: the step's, else the persona's, else the settings', else the route's best."""
     runtime, step = means.runtime, work.step
-    provider, model = await runtime.personas.wants(step.role)
+    provider, model = await runtime.personas.wants(step.role, folder=work.folder)
     named = next((each.name for each in runtime.providers if each.name == step.model.partition(":")[0]), None)
     if step.model:
         provider, model = named or provider, step.model.partition(":")[2] or None if named else step.model

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from sophia_core.swarm import graph
 from sophia_core.swarm.plan_data import from_data, steps_from_data
-from sophia_core.swarm.ports import RUN_ENDED, Budget, Happened, Plan, RunStatus, Step, StepState
+from sophia_core.swarm.ports import RUN_ENDED, Budget, Happened, Plan, RunStatus, Saying, Step, StepState
 
 BEGINS: Final = frozenset({"run.requested", "resume.requested", "retry.requested"})
+BEHIND: Final = frozenset({"step.finished", "step.skipped"})
 RESTS: Final = frozenset({"run.paused", "run.finished", "run.failed", "run.cancelled"})
 WAITS: Final = frozenset({"approval.asked", "input.asked"})
 QUIET: Final = frozenset(
@@ -151,9 +152,15 @@ class Course:
             None if budget.seconds is None else max(0.0, budget.seconds - used.seconds + free.seconds),
         )
 
-    def summary(self) -> dict[str, Any]:
-        """What lists of runs show."""
-        states = list(self.states().values())
+    def summary(self, coming: Iterable[Saying] = ()) -> dict[str, Any]:
+        """What lists of runs show, once what is about to be written is."""
+        known = self.states()
+        ended: dict[str, StepState] = {
+            each.step: "finished" for each in coming if each.kind in BEHIND and each.step in known
+        }
+        states = list({**known, **ended}.values())
+        failed = sum(each.state == "failed" for each in self.steps.values())
+        failed += sum(each.kind == "step.failed" for each in coming)
         inputs = sum(1 for each in self.steps.values() for id_ in each.open if id_.startswith("input:"))
         return {
             "done": sum(state in ("finished", "skipped") for state in states),
@@ -162,6 +169,7 @@ class Course:
             "cost": round(self.used.cost, 6),
             "waiting": self.waiting(),
             "inputs": inputs,
+            "failed": failed,
         }
 
     def apply(self, event: Happened) -> None:

@@ -301,8 +301,9 @@ class Engine:
         except Exception as error:
             # A mistake of ours ends the run, not the worker.
             words = one_line(f"{type(error).__name__}: {error}", 500)
-            self._trouble(f"run {leg.run_id} failed: {words}")
-            detail = {"error": words, "hint": "This is a mistake in SOPHIA; the worker's log has more.", "step": ""}
+            # What it says may be of a model or a person; the run is sealed, and the worker's log is not.
+            self._trouble(f"run {leg.run_id} failed by a mistake of ours: {type(error).__name__}")
+            detail = {"error": words, "hint": "This is a mistake in SOPHIA.", "step": ""}
             await self._pen.write(Saying(leg.run_id, "run.failed", "", detail, "failed", f"run.failed|{leg.id}"))
             return "failed"
 

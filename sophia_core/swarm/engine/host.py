@@ -111,7 +111,8 @@ class Host:
         found = await self._desk.carrier.once(name, kept)
         if not isinstance(found, dict) or found.get("of") != mark:
             # A seal does not say of which call: somebody changed the rows round, such as an allowed one for another.
-            raise StepFailed(f"what is kept of {name!r} belongs to another call", "See who can write there.", again=False)
+            message = f"what is kept of {name!r} belongs to another call"
+            raise StepFailed(message, "See who can write to the database.", again=False)
         if "failed" in found:
             raise failed(found["failed"])
         return cast("T", found["value"])

@@ -491,7 +491,7 @@ class Leg:
         last = said[-1]
         if last.kind not in QUIET:
             going: RunStatus | None = None if self._rests else "running" if self.busy else "waiting"
-            last = replace(last, status=last.status or going, summary=self.course.summary())
+            last = replace(last, status=last.status or going, summary=self.course.summary(said))
         numbers = await self._desk.pen.write(*said[:-1], last)
         if not all(numbers) or numbers[-1] > self.course.number:
             await self._follow(self.course)

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from sophia_core.swarm.engine.limits import Limits
+from sophia_core.swarm.health import INSTALL
 from sophia_core.swarm.ports import RunLog, StepFailed, StepKind, StepRunner
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ class Runners:
     def _make(self, kind: StepKind) -> StepRunner:
         if self._means is None:
             raise _nobody(kind)
-        module, _, name = MAKERS.get(kind, ":").partition(":")
+        if kind not in MAKERS:
+            raise _nobody(kind)
+        module, _, name = MAKERS[kind].partition(":")
         try:
             maker = cast("Maker", getattr(import_module(module), name))
-        except (ImportError, AttributeError, ValueError):
-            raise _nobody(kind) from None
+        except ImportError as error:
+            raise StepFailed(f"steps of the kind {kind!r} cannot be done: {error}", INSTALL, again=False) from error
         return maker(self._means)
 
 

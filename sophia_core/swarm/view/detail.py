@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import Final
@@ -14,6 +15,7 @@ from sophia_core.swarm.view.shapes import Asked, Call, Decided, RunView, StepVie
 from sophia_core.swarm.view.signs import lasted, money, sign, tokens, tone
 from sophia_core.swarm.view.tables import doing
 
+_NAME: Final = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
 MOST_LINES: Final = 400
 MOST_OF_A_CALL: Final = 12
 MOST_SHORT: Final = 3
@@ -36,7 +38,7 @@ def step_lines(
         if ended.asked.step == step.id:
             found.append(_decided(ended))
     if step.goal:
-        found += [(), (Piece("Goal", "title"),), *wrapped(step.goal, width, most=8)]
+        found += [(), (Piece("Goal", "title"),), *wrapped(_told(step.goal, view), width, most=8)]
     if step.calls:
         found += [(), (Piece("What it did", "title"),)]
         for call in step.calls[-20:]:
@@ -53,6 +55,12 @@ def step_lines(
     if live is not None and live.text and not step.ended:
         found += [(), (Piece("Says", "title"),), *wrapped(sanitize(live.text[-4_000:]), width, most=60, last=True)]
     return found[: MOST_LINES + 80]
+
+
+def _told(goal: str, view: RunView) -> str:
+    """A goal with what the run was given in its places; what steps before it say stays named."""
+    values = dict(view.values)
+    return _NAME.sub(lambda found: values.get(found[1], found[0]), goal)
 
 
 def _title(step: StepView, now: int, ascii_only: bool) -> Line:
@@ -73,7 +81,7 @@ def _title(step: StepView, now: int, ascii_only: bool) -> Line:
 def _figures(step: StepView, width: int) -> list[Line]:
     parts = []
     if step.tokens:
-        parts.append(f"{tokens(step.tokens_in)} in, {tokens(step.tokens_out)} out in {step.requests or 1} calls")
+        parts.append(f"{tokens(step.tokens_in)} in, {tokens(step.tokens_out)} out in {_calls(step.requests or 1)}")
     if step.cost:
         parts.append(money(step.cost, guessed=step.cost_known not in ("", "reported")))
     if step.worker:
@@ -81,6 +89,10 @@ def _figures(step: StepView, width: int) -> list[Line]:
     if step.after:
         parts.append(f"after {', '.join(step.after)}")
     return wrapped("  ".join(parts), width, "muted", most=2) if parts else []
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
 
 
 def request_lines(asked: Asked, width: int) -> list[Line]:

@@ -6,9 +6,10 @@ A copy is kept of every so many events. A moment in between is the copy before i
 from __future__ import annotations
 
 import asyncio
+import time
 from array import array
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 from sophia_core.swarm.ports import Happened
@@ -18,7 +19,10 @@ from sophia_core.swarm.view.shapes import RunView
 EVERY: Final = 500
 """Events between two copies."""
 AT_ONCE: Final = 200
-"""Events that are read and folded before anybody else has a turn."""
+"""Events that are read together."""
+TURN_S: Final = 0.005
+"""So long they are folded before anybody else has a turn: a few of long and hostile texts take as long as many others.
+"""
 Page = Callable[[int, int], Awaitable[Sequence[Happened]]]
 """Events of the run after a number, at most so many."""
 
@@ -48,8 +52,10 @@ class History:
         """Reads what it has not heard yet, a page at a time; whether there was anything."""
         begun = self.now.number
         while self.now.number - begun < most:
-            events = await page(self.now.number, AT_ONCE)
-            if not events or not self.add(events):
+            events, before = await page(self.now.number, AT_ONCE), self.now.number
+            async for each in _in_turns(events):
+                self.add([each])
+            if self.now.number == before:
                 break
             if len(events) < AT_ONCE:
                 break
@@ -65,7 +71,7 @@ class History:
         while view.number < number:
             events = await page(view.number, min(AT_ONCE, number - view.number))
             begun = view.number
-            for each in events:
+            async for each in _in_turns(events):
                 if each.number <= number:
                     apply(view, each)
             if view.number == begun:
@@ -79,6 +85,15 @@ class History:
             return self._marks[place] if place < len(self._marks) else self.now.number
         place = bisect_right(self._marks, number - 1) - 1
         return self._marks[place] if place >= 0 else 1
+
+
+async def _in_turns(events: Sequence[Happened]) -> AsyncIterator[Happened]:
+    began = time.monotonic()
+    for each in events:
+        yield each
+        if time.monotonic() - began > TURN_S:
+            await asyncio.sleep(0)
+            began = time.monotonic()
 
 
 MARKS: Final = frozenset(

@@ -15,6 +15,7 @@ from sophia_core.swarm.view.shapes import (
     RunView,
     StepView,
     group_of,
+    is_own,
 )
 
 MOST_STEPS: Final = 5_000
@@ -32,7 +33,7 @@ def add(view: RunView, step: StepView) -> None:
     elif len(view.steps) >= MOST_STEPS:
         return
     else:
-        view.counts[step.state] = view.counts.get(step.state, 0) + 1
+        _count(view, step, 1)
     view.steps[step.id] = step
     view.shape += 1
 
@@ -42,8 +43,14 @@ def put(view: RunView, step: StepView) -> None:
     before = view.steps.get(step.id)
     view.steps[step.id] = step
     if before is not None and before.state != step.state:
-        view.counts[before.state] -= 1
-        view.counts[step.state] = view.counts.get(step.state, 0) + 1
+        _count(view, before, -1)
+        _count(view, step, 1)
+
+
+def _count(view: RunView, step: StepView, more: int) -> None:
+    view.counts[step.state] = view.counts.get(step.state, 0) + more
+    if is_own(step.id):
+        view.own[step.state] = view.own.get(step.state, 0) + more
 
 
 def step_of(view: RunView, event: Happened) -> StepView | None:

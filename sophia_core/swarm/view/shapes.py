@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from sophia_core.swarm.ports import STEP_ENDED, RunStatus, StepState
 
+STEP_BEHIND: Final = frozenset({"finished", "skipped"})
+"""States of steps that count as done."""
 MOST_CALLS: Final = 60
 """Calls of a step that are kept to be looked at, the newest."""
 MOST_WAITS: Final = 20
@@ -179,6 +181,8 @@ class RunView:
     """In the order of the plan; what was made of one step stands behind it all."""
     counts: dict[str, int] = field(default_factory=dict)
     """How many steps are in each state."""
+    own: dict[str, int] = field(default_factory=dict)
+    """The same of the plan's own steps, without the copies of an `each` and the tries of a best-of."""
     approvals: dict[str, Asked] = field(default_factory=dict)
     """Open ones, the oldest first."""
     inputs: dict[str, Asked] = field(default_factory=dict)
@@ -209,6 +213,7 @@ class RunView:
             self,
             steps=dict(self.steps),
             counts=dict(self.counts),
+            own=dict(self.own),
             approvals=dict(self.approvals),
             inputs=dict(self.inputs),
             budgets=dict(self.budgets),
@@ -216,13 +221,13 @@ class RunView:
 
     @property
     def total(self) -> int:
-        """How many steps there are."""
-        return len(self.steps)
+        """How many steps the plan has, as lists of runs count them."""
+        return sum(self.own.values())
 
     @property
     def done(self) -> int:
-        """How many have come to an end."""
-        return sum(self.counts.get(each, 0) for each in STEP_ENDED)
+        """How many of them are behind the run; one that failed is not."""
+        return sum(self.own.get(each, 0) for each in STEP_BEHIND)
 
     @property
     def waiting(self) -> int:
@@ -243,6 +248,11 @@ class RunView:
             "cost": self.cost, "waiting": self.waiting, "dead": len(self.dead), "result": self.result,
             "error": self.error, "hint": self.hint, "counts": dict(self.counts),
         }  # fmt: skip
+
+
+def is_own(step_id: str) -> bool:
+    """Whether it is a step of the plan itself."""
+    return "/" not in step_id and "~" not in step_id
 
 
 def group_of(step_id: str) -> str:

@@ -294,3 +294,20 @@ async def test_a_broken_file_is_told_and_the_others_go_on(bench: OpenBench, tmp_
     told = await opened.runtime.run("persona.check")
     assert isinstance(told, list) and len(told) == 2 and "bad.toml:2: colour" in told[1]
     await opened.runtime.run("persona.use", "sailor")
+
+
+async def test_another_folder_brings_personas_of_its_own_once_they_are_trusted(
+    bench: OpenBench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    personas, other = (await bench()).runtime.personas, folder.with_name("other")
+    (other / ".sophia" / "personas").mkdir(parents=True)
+    (other / ".sophia" / "personas" / "cook.toml").write_text('name = "Cook"\nprompt = "You cook."\n')
+    assert "You cook." not in (await personas.manner("cook", folder=str(other))).system_prompt
+    monkeypatch.chdir(other)
+    there = (await bench()).runtime
+    await there.run("persona.show", "cook")
+    await there.run("persona.trust", "cook")
+    monkeypatch.chdir(folder)
+    assert "You cook." in (await personas.manner("cook", folder=str(other))).system_prompt
+    assert (await personas.manner("sailor", folder=str(other))).temperature == 0.5
+    assert "You cook." not in (await personas.manner("cook")).system_prompt
