@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from local_store.box import Box
 from sophia_core.swarm.engine.carrier import Carrier
-from sophia_core.swarm.ports import Step
+from sophia_core.swarm.plan import Step
 from tests.swarm.engine_world import World, of, world
 
 STEPS: Final = 200

@@ -19,7 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from sophia_core.swarm.ports import Retry, Step
+from sophia_core.swarm.plan import Retry, Step
 from tests.swarm.engine_world import of, world
 
 RUNS: Final = ("open", "pickled", "swapped")

@@ -28,7 +28,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sophia_core.swarm.ports import RUN_ENDED, Decision, Retry, Step
+from sophia_core.gate.ports import Decision
+from sophia_core.swarm.plan import Retry, Step
+from sophia_core.swarm.run_log import RUN_ENDED
 from tests.postgres import Postgres, programs
 from tests.swarm.engine_world import World, of, worker_process, world
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sophia_core.swarm.ports import Step
+from sophia_core.swarm.plan import Step
 from tests.postgres import Postgres, programs
 from tests.swarm.engine_world import World, of, worker_process, world
 

@@ -29,6 +29,7 @@ from typing import Any, Final, TypeVar, cast
 
 from backend_client.types import ChatMessage, ChatRequest, TextChunk
 from benchmarks import table
+from sophia_core.gate.ports import ApprovalRequest, Decision
 from sophia_core.runtime import Runtime, open_runtime
 from sophia_core.settings import load_settings
 from sophia_core.swarm.agents.runner import agent_runner
@@ -37,8 +38,10 @@ from sophia_core.swarm.engine.attempt import CheckRan
 from sophia_core.swarm.engine.limits import Limits as Places
 from sophia_core.swarm.engine.runners import Means
 from sophia_core.swarm.fill import Values, filled
+from sophia_core.swarm.plan import Check, Plan
 from sophia_core.swarm.plan_file import SHIPPED, read_plan
-from sophia_core.swarm.ports import ApprovalRequest, Check, Decision, Live, Plan, StepFailed, StepWork
+from sophia_core.swarm.ports import StepFailed, StepWork
+from sophia_core.swarm.run_log import Live
 from sophia_core.swarm.tools.sandbox import Box, Limits, run_boxed
 
 T = TypeVar("T")

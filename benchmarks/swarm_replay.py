@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from sophia_core.first_look import first_look
-from sophia_core.swarm.ports import Happened
+from sophia_core.swarm.run_log import Happened
 from sophia_core.swarm.view.folding import fold
 from sophia_core.swarm.view.history import History
 from sophia_core.swarm.view.state import OF_A_RUN, section_named

@@ -102,6 +102,7 @@ class MeasuringSide:
         """What alerts are about: everything that is known on this side."""
         measured, sources = self.metrics, self.alerts.sources
         sources.readings = lambda: {**measured.readings(), HERE: own_reading(measured.own, time.time())}
+        sources.asked = lambda: {HERE, *(each.name for each in measured.targets)}
         sources.objectives, sources.budgets = self.objectives.states, self._budgets
         sources.interval_s = self._loaded.settings.metrics.interval_s
         sources.anomalies = self.healing.scores

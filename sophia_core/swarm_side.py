@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from local_store import Store
     from local_store.shared_runs import SharedStore
     from sophia_core.events import Bus
+    from sophia_core.gate.ports import ApprovalLog, Asked
     from sophia_core.server_side import ServerSide
     from sophia_core.settings import Loaded
     from sophia_core.state import Current
-    from sophia_core.swarm.ports import ApprovalLog, Asked
     from sophia_core.swarm.shelf import Plans
     from sophia_core.vault import Vault
 

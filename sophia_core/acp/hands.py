@@ -33,7 +33,8 @@ from sophia_core.acp.telling import Telling
 from sophia_core.acp.terminals import Terminals
 from sophia_core.gate.asking import request
 from sophia_core.gate.judging import BY_RULE
-from sophia_core.swarm.ports import ApprovalRequest, Decision, StepHost
+from sophia_core.gate.ports import ApprovalRequest, Decision
+from sophia_core.swarm.ports import StepHost
 from sophia_core.swarm.tools.changing import Changing
 from sophia_core.swarm.tools.confined import Confined, is_secret
 from sophia_core.swarm.tools.hand import text_of

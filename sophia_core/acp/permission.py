@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sophia_core.gate.asking import request
+from sophia_core.gate.ports import ApprovalRequest, Danger
 from sophia_core.sanitize import one_line, sanitize
-from sophia_core.swarm.ports import ApprovalRequest, Danger
 from sophia_core.swarm.tools.changing import warning
 from sophia_core.swarm.tools.confined import OutOfReach, is_secret, parts_of
 from sophia_core.swarm.tools.diffs import diff_of

@@ -19,8 +19,8 @@ from local_store.errors import StoreError
 from sophia_core.commands import CommandError
 from sophia_core.events import Event
 from sophia_core.gate.happenings import ApprovalAsked, ApprovalDecided
+from sophia_core.gate.ports import ApprovalRequest
 from sophia_core.gate.rules import rule_of
-from sophia_core.swarm.ports import ApprovalRequest
 
 if TYPE_CHECKING:
     from sophia_core.runtime import Runtime

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sophia_core.sanitize import one_line, sanitize
-from sophia_core.swarm.ports import BudgetReached, Live, Spent, StepHost, StepWork
+from sophia_core.swarm.ports import BudgetReached, Spent, StepHost, StepWork
+from sophia_core.swarm.run_log import Live
 
 LONGEST_TEXT: Final = 200_000
 """Characters of what it says; the beginning goes first."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from sophia_core.gate.asking import request
+from sophia_core.gate.ports import ApprovalRequest
 from sophia_core.sanitize import sanitize
-from sophia_core.swarm.ports import ApprovalRequest
 from sophia_core.swarm.tools import sandbox
 from sophia_core.swarm.tools.confined import parts_of
 from sophia_core.swarm.tools.sandbox import Box, Limits, NoBox, Ran

@@ -17,7 +17,7 @@ from sophia_core.sanitize import one_line
 
 if TYPE_CHECKING:
     from sophia_core.state import Current
-    from sophia_core.swarm.ports import Plan
+    from sophia_core.swarm.plan import Plan
     from sophia_core.swarm.preview import Preview
     from sophia_core.swarm.rows import Begun
     from sophia_core.swarm.steering import Steering

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from backend_client.types import ChatMessage, ChatRequest, ToolCall
 from backend_client.types import Tool as Offered
 from sophia_core.gate.asking import on_behalf
+from sophia_core.gate.ports import Decision
 from sophia_core.logs import turn_of
 from sophia_core.mcp.names import wire_names
 from sophia_core.mcp.words import cut
 from sophia_core.sanitize import one_line, sanitize
-from sophia_core.swarm.ports import Decision, Tool, ToolResult
+from sophia_core.swarm.ports import Tool, ToolResult
 
 if TYPE_CHECKING:
     from sophia_core.events import CallStatus
-    from sophia_core.swarm.ports import Gate
+    from sophia_core.gate.ports import Gate
 
 MOST_ROUNDS: Final = 12
 """So often a model may go on after its calls within one answer."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sophia_core.chat.hands import Hands, HandsOf
-from sophia_core.swarm.ports import ApprovalRequest, Decision, Gate, ToolSource
+from sophia_core.gate.ports import ApprovalRequest, Decision, Gate
+from sophia_core.swarm.ports import ToolSource
 
 if TYPE_CHECKING:
     from sophia_core.chat.manner import Manner

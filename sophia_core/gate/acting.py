@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from sophia_core.swarm.ports import Origin
+    from sophia_core.gate.ports import Origin
 
 Whose: TypeAlias = "tuple[Origin, str]"
 """What asks, and which of them."""

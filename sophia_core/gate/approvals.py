@@ -14,9 +14,9 @@ from local_store.errors import NotFound, StoreError
 from sophia_core.commands import CommandError, command
 from sophia_core.config_file import set_value
 from sophia_core.gate.happenings import ApprovalDecided
+from sophia_core.gate.ports import ApprovalLog, Asked, Decision, Effect, Scope
 from sophia_core.gate.rules import Mode, Rule, rule_of
 from sophia_core.sanitize import one_line
-from sophia_core.swarm.ports import ApprovalLog, Asked, Decision, Effect, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -97,7 +97,7 @@ class Approvals:
         return one_line(said, 400)
 
     def _rule(self, asked: object) -> Rule:
-        from sophia_core.swarm.ports import ApprovalRequest
+        from sophia_core.gate.ports import ApprovalRequest
 
         rule = rule_of(asked) if isinstance(asked, ApprovalRequest) else None
         if rule is None:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, Final
 
+from sophia_core.gate.ports import ApprovalRequest, Danger, Origin
 from sophia_core.sanitize import one_line, sanitize
-from sophia_core.swarm.ports import ApprovalRequest, Danger, Origin
 
 LONGEST_WHAT: Final = 300
 LONGEST_DIFF: Final = 60_000

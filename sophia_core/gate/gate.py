@@ -15,7 +15,7 @@ from local_store.errors import StoreError
 from sophia_core.gate.asking import shown
 from sophia_core.gate.happenings import ApprovalAsked, ApprovalDecided
 from sophia_core.gate.judging import Judging
-from sophia_core.swarm.ports import ApprovalRequest, Asked, Decision
+from sophia_core.gate.ports import ApprovalRequest, Asked, Decision
 
 if TYPE_CHECKING:
     from local_store import Store

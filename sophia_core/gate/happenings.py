@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sophia_core.swarm.ports import Scope
+from sophia_core.gate.ports import Scope
 
 
 @dataclass(frozen=True, slots=True)

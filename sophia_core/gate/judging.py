@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from sophia_core.gate.ports import ApprovalLog, ApprovalRequest, Decision
 from sophia_core.gate.rule_file import RuleFile, load
 from sophia_core.gate.rules import Rule, Verdict, hidden_paths, judge, rule_of
-from sophia_core.swarm.ports import ApprovalLog, ApprovalRequest, Decision
 
 if TYPE_CHECKING:
     from local_store import Store

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from sophia_core.config_file import Problem
+from sophia_core.gate.ports import Effect
 from sophia_core.gate.rules import Mode, Rule
 from sophia_core.sanitize import one_line
 from sophia_core.shelves import content_of, source_of
-from sophia_core.swarm.ports import Effect
 
 NAME: Final = "approvals.toml"
 MOST: Final = 500

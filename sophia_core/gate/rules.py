@@ -14,9 +14,9 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Final, Literal, TypeAlias
 
+from sophia_core.gate.ports import ApprovalRequest, Effect
 from sophia_core.gate.splitting import Line, Part, name_of, split
 from sophia_core.sanitize import one_line
-from sophia_core.swarm.ports import ApprovalRequest, Effect
 
 Mode: TypeAlias = Literal["plan", "ask", "edits", "auto"]
 """plan: nothing is changed or started; ask: as the rules say; edits: files are changed without asking; auto: so is what

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sophia_core.swarm.ports import ApprovalLog, ApprovalRequest, Asked, Decision, Origin
+from sophia_core.gate.ports import ApprovalLog, ApprovalRequest, Asked, Decision, Origin
 
 
 class Several:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sophia_core.gate.asking import on_behalf, request
+from sophia_core.gate.ports import ApprovalRequest
 from sophia_core.gate.rules import Verdict
 from sophia_core.macros.outcome import MacroError
-from sophia_core.swarm.ports import ApprovalRequest
 
 Judge: TypeAlias = Callable[[ApprovalRequest], Awaitable[Verdict]]
 """What the rules say to it."""

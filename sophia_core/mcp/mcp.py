@@ -14,6 +14,7 @@ from sophia_core.commands import VERBATIM, BadArguments, CommandError, command
 from sophia_core.events import Notice
 from sophia_core.gate.acting import acting
 from sophia_core.gate.asking import on_behalf
+from sophia_core.gate.ports import Decision
 from sophia_core.mcp.asked import Asked
 from sophia_core.mcp.known import Known
 from sophia_core.mcp.link import McpError
@@ -22,14 +23,14 @@ from sophia_core.mcp.running import LIST_S, Running
 from sophia_core.mcp.servers import Servers
 from sophia_core.mcp.words import prompt_of, text_of
 from sophia_core.sanitize import one_line, sanitize
-from sophia_core.swarm.ports import Decision
 
 if TYPE_CHECKING:
     from sophia_core.events import Bus
+    from sophia_core.gate.ports import ApprovalRequest, Gate
     from sophia_core.login import Login
     from sophia_core.mcp.server_file import Library
     from sophia_core.mcp.tool import McpTool
-    from sophia_core.swarm.ports import ApprovalRequest, Gate, Tool
+    from sophia_core.swarm.ports import Tool
     from sophia_core.vault import Vault
 
 OFFER_S = 45.0

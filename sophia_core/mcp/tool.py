@@ -9,9 +9,10 @@ from typing import Any, Final, TypeAlias
 
 from sophia_core.commands import CommandError
 from sophia_core.gate.asking import request
+from sophia_core.gate.ports import ApprovalRequest
 from sophia_core.mcp.words import text_of
 from sophia_core.sanitize import one_line, sanitize
-from sophia_core.swarm.ports import ApprovalRequest, ToolResult, ToolSpec
+from sophia_core.swarm.ports import ToolResult, ToolSpec
 
 LONGEST_SHOWN: Final = 6_000
 LARGEST: Final = 1 << 20

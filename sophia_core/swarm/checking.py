@@ -11,8 +11,8 @@ from sophia_core.config_file import Problem
 from sophia_core.sanitize import one_line
 from sophia_core.swarm.fill import BadText, Name, names
 from sophia_core.swarm.graph import before, needs, ordered
+from sophia_core.swarm.plan import Plan, Step
 from sophia_core.swarm.plan_data import MOST_STEPS
-from sophia_core.swarm.ports import Plan, Step
 
 NEED_A_PROGRAM: Final = frozenset({"check", "outside", "command"})
 WRITE: Final = frozenset({"agent", "outside"})

@@ -13,8 +13,8 @@ from typing import Any, Final
 from sophia_core.present import dollars
 from sophia_core.swarm.fill import BadText, names
 from sophia_core.swarm.graph import MOST_COPIES, needs, ordered
+from sophia_core.swarm.plan import Budget, Plan, Step
 from sophia_core.swarm.planning import MOST_PLANNED
-from sophia_core.swarm.ports import Budget, Plan, Step
 
 AT_WORK: Final = frozenset({"agent", "planner"})
 """Kinds of steps that ask a model by themselves. What an outside agent uses is not ours to know."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sophia_core.sanitize import sanitize
-from sophia_core.swarm.ports import Plan, Step
+from sophia_core.swarm.plan import Plan, Step
 
 LONGEST_VALUE: Final = 16_000
 LONGEST_TEXT: Final = 64_000

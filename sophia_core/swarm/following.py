@@ -16,8 +16,8 @@ from local_store.errors import StoreError
 from sophia_core.commands import CommandError
 from sophia_core.sanitize import one_line
 from sophia_core.swarm.happenings import LiveChanged, RunChanged, RunEnded, WaitingChanged, WorkersChanged
-from sophia_core.swarm.ports import RUN_ENDED, Happened, WorkerSeen
 from sophia_core.swarm.rows import counted, is_lost
+from sophia_core.swarm.run_log import RUN_ENDED, Happened, WorkerSeen
 
 if TYPE_CHECKING:
     from sophia_core.events import Bus

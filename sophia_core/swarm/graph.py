@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from sophia_core.swarm.ports import STEP_ENDED, Plan, Step, StepState
+from sophia_core.swarm.plan import Plan, Step
+from sophia_core.swarm.run_log import STEP_ENDED, StepState
 
 MOST_COPIES: Final = 50
 """Of a step that is done for each of a list."""

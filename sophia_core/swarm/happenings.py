@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sophia_core.swarm.ports import RunStatus
+from sophia_core.swarm.run_log import RunStatus
 
 
 @dataclass(frozen=True, slots=True)

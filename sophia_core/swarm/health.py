@@ -15,7 +15,7 @@ from sophia_core.swarm.rows import is_lost, worker_row
 
 if TYPE_CHECKING:
     from sophia_core.runtime import Runtime
-    from sophia_core.swarm.ports import WorkerSeen
+    from sophia_core.swarm.run_log import WorkerSeen
 
 Finding: TypeAlias = tuple[str, Literal["ok", "warn", "fail"], str, str]
 """What was looked at, how it is, in words, and what to do."""

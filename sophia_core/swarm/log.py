@@ -18,20 +18,11 @@ from local_store.runs import NewEvent, plan_name
 from local_store.store import Store
 from local_store.workers import Worker
 from sophia_core.gate.asking import shown
+from sophia_core.gate.ports import ApprovalRequest, Asked, Decision, Origin
+from sophia_core.swarm.plan import Plan
 from sophia_core.swarm.plan_data import to_data
-from sophia_core.swarm.ports import (
-    ApprovalRequest,
-    Asked,
-    Decision,
-    Happened,
-    Live,
-    Origin,
-    Plan,
-    RunStatus,
-    Saying,
-    WorkerSeen,
-)
 from sophia_core.swarm.records import RunRecord
+from sophia_core.swarm.run_log import Happened, Live, RunStatus, Saying, WorkerSeen
 
 if TYPE_CHECKING:
     from local_store.approval_rules import Rules

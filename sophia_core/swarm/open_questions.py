@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sophia_core.swarm.ports import RUN_ENDED, Happened
+from sophia_core.swarm.run_log import RUN_ENDED, Happened
 
 ENDS = {f"run.{each}" for each in RUN_ENDED}
 

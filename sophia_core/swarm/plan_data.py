@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, cast, get_args
 
 from sophia_core.config_file import Problem
 from sophia_core.sanitize import one_line
-from sophia_core.swarm.ports import ApprovalPolicy, Budget, Check, Plan, PlanParam, Retry, Step, StepKind, Workspace
+from sophia_core.swarm.plan import ApprovalPolicy, Budget, Check, Plan, PlanParam, Retry, Step, StepKind, Workspace
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 """Of a plan and of a step; `/` and `~` are for the copies of a step."""

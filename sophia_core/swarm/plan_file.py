@@ -12,8 +12,8 @@ from typing import Final
 from sophia_core.config_file import Problem
 from sophia_core.shelves import Shelves, content_of, source_of
 from sophia_core.swarm.checking import problems_of
+from sophia_core.swarm.plan import Plan
 from sophia_core.swarm.plan_data import NAME, read_tables
-from sophia_core.swarm.ports import Plan
 
 SHIPPED: Final = Path(__file__).parent / "plans"
 PROJECT: Final = Path(".sophia") / "plans"

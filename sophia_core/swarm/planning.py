@@ -15,8 +15,8 @@ from sophia_core.config_file import Problem
 from sophia_core.swarm.checking import problems_of
 from sophia_core.swarm.fill import escaped
 from sophia_core.swarm.graph import grown
+from sophia_core.swarm.plan import Plan, Step
 from sophia_core.swarm.plan_data import BadPlan, step_to_data, steps_from_data
-from sophia_core.swarm.ports import Plan, Step
 
 MOST_PLANNED: Final = 8
 LONGEST_GOAL: Final = 600

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from backend_client.types import Provider, UsageChunk
 from sophia_core.commands import CommandError
 from sophia_core.providers import EMBEDDED
-from sophia_core.swarm.ports import Plan, Step
+from sophia_core.swarm.plan import Plan, Step
 
 if TYPE_CHECKING:
     from sophia_core.server_side import ServerSide

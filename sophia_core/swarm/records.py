@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sophia_core.swarm.ports import Happened, Live, Plan, RunLog, RunStatus, Saying, WorkerSeen
+from sophia_core.swarm.plan import Plan
+from sophia_core.swarm.run_log import Happened, Live, RunLog, RunStatus, Saying, WorkerSeen
 
 
 @dataclass(frozen=True, slots=True)

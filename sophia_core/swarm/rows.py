@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sophia_core.sanitize import one_line
-from sophia_core.swarm.ports import LOST_AFTER_S, RunStatus, WorkerSeen
+from sophia_core.swarm.run_log import LOST_AFTER_S, RunStatus, WorkerSeen
 
 SHORT_ID: Final = 12
 """Characters: the millisecond in which a run was asked for, and a little more."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sophia_core.commands import CommandError
 from sophia_core.sanitize import one_line
+from sophia_core.swarm.plan import Plan, PlanParam
 from sophia_core.swarm.plan_file import Library, PlanFile
-from sophia_core.swarm.ports import Plan, PlanParam
 from sophia_core.swarm.rows import PlanRow
 
 

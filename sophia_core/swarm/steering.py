@@ -17,8 +17,9 @@ from local_store.ids import new_id
 from sophia_core.commands import BadArguments, CommandError, command
 from sophia_core.macros.macros import parse_values
 from sophia_core.sanitize import one_line
-from sophia_core.swarm.ports import RUN_ENDED, Budget, Plan, RunStatus
+from sophia_core.swarm.plan import Budget, Plan
 from sophia_core.swarm.rows import SHORT_ID, Begun, DeadRow, RunRow, WaitingInput
+from sophia_core.swarm.run_log import RUN_ENDED, RunStatus
 from sophia_core.swarm.swarm import chosen
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from sophia_core.commands import CommandError, command
 from sophia_core.sanitize import one_line
 from sophia_core.swarm.following import Following
 from sophia_core.swarm.open_questions import dead_of, open_questions
-from sophia_core.swarm.ports import RUN_ENDED, Happened, Live, Plan, RunStatus, WorkerSeen
+from sophia_core.swarm.plan import Plan
 from sophia_core.swarm.rows import (
     DeadRow,
     PlanRow,
@@ -26,6 +26,7 @@ from sophia_core.swarm.rows import (
     counted,
     worker_row,
 )
+from sophia_core.swarm.run_log import RUN_ENDED, Happened, Live, RunStatus, WorkerSeen
 
 if TYPE_CHECKING:
     from sophia_core.events import Bus

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sophia_core.present import when
 from sophia_core.sanitize import one_line, sanitize
-from sophia_core.swarm.ports import Happened, Live
+from sophia_core.swarm.run_log import Happened, Live
 from sophia_core.swarm.view.folding import fold
 from sophia_core.swarm.view.shapes import RunView, StepView
 

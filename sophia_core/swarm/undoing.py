@@ -13,8 +13,8 @@ from sophia_core.swarm.rows import SHORT_ID
 from sophia_core.swarm.steering import asker
 
 if TYPE_CHECKING:
-    from sophia_core.swarm.ports import Happened
     from sophia_core.swarm.rows import RunRow
+    from sophia_core.swarm.run_log import Happened
     from sophia_core.swarm.swarm import Swarm
 
 

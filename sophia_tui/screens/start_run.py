@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.widgets import Button, Input
 
 from sophia_core.sanitize import one_line, sanitize
-from sophia_core.swarm.ports import Plan
+from sophia_core.swarm.plan import Plan
 from sophia_tui.screens.dialog import Choice, Choices, Dialog, Line
 
 MOST_PARAMS = 12

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from sophia_core.gate.ports import Asked as Kept
 from sophia_core.sanitize import one_line, sanitize
-from sophia_core.swarm.ports import Asked as Kept
-from sophia_core.swarm.ports import Happened, Live, WorkerSeen
 from sophia_core.swarm.rows import DeadRow, PlanRow, RunRow
+from sophia_core.swarm.run_log import Happened, Live, WorkerSeen
 from sophia_core.swarm.view.shapes import Asked
 from sophia_tui.panes.swarm import SwarmPane
 

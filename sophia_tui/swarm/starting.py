@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sophia_core.commands import CommandError, NeedsConfirmation
 from sophia_core.present import sentence
 from sophia_core.sanitize import one_line
-from sophia_core.swarm.ports import Plan
+from sophia_core.swarm.plan import Plan
 from sophia_core.swarm.rows import Begun
 from sophia_tui.screens.pick import Pick, PickItem
 from sophia_tui.screens.start_run import StartRun, Wanted

@@ -13,17 +13,10 @@ from typing import Any, cast
 import pytest
 
 from sophia_core.acp.outside import OutsideRunner
+from sophia_core.gate.ports import ApprovalRequest, Decision
 from sophia_core.paths import resolve_paths
-from sophia_core.swarm.ports import (
-    ApprovalRequest,
-    Budget,
-    BudgetReached,
-    Decision,
-    Step,
-    StepFailed,
-    StepResult,
-    StepWork,
-)
+from sophia_core.swarm.plan import Budget, Step
+from sophia_core.swarm.ports import BudgetReached, StepFailed, StepResult, StepWork
 from sophia_core.swarm.tools import sandbox
 from sophia_core.swarm.tools.worktrees import prepare
 from tests.swarm.step_host import KeptHost

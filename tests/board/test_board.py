@@ -18,7 +18,7 @@ from sophia_core.commands import CommandError, NeedsConfirmation
 from sophia_core.events import Event
 from sophia_core.runtime import Runtime
 from sophia_core.settings import load_settings
-from sophia_core.swarm.ports import Plan, PlanParam, Step
+from sophia_core.swarm.plan import Plan, PlanParam, Step
 from sophia_core.swarm.rows import Begun
 from tests.scripted import ScriptedTransport, chat
 from tests.swarm.pretending import NOBODY

@@ -12,13 +12,13 @@ import pytest
 from sophia_core.commands import CommandError, NeedsConfirmation
 from sophia_core.gate.asking import on_behalf, request
 from sophia_core.gate.happenings import ApprovalAsked
+from sophia_core.gate.ports import ApprovalRequest, Decision
 from sophia_core.gate.rule_file import parse
 from sophia_core.gate.rules import Rule, judge, matches, rule_of
 from sophia_core.gate.several import Several
 from sophia_core.runtime import Runtime, open_runtime
 from sophia_core.settings import load_settings
 from sophia_core.swarm.log import StoreApprovals
-from sophia_core.swarm.ports import ApprovalRequest, Decision
 
 
 def command(line: str, call: str = "1") -> ApprovalRequest:

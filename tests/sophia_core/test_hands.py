@@ -16,8 +16,9 @@ from sophia_core.chat.manner import Manner
 from sophia_core.chat.turn import WITHOUT_TOOLS, Exchange
 from sophia_core.events import Notice, ToolCalled
 from sophia_core.gate.asking import request
+from sophia_core.gate.ports import ApprovalRequest, Decision
 from sophia_core.logs import turn_of
-from sophia_core.swarm.ports import ApprovalRequest, Decision, Tool, ToolResult, ToolSpec
+from sophia_core.swarm.ports import Tool, ToolResult, ToolSpec
 from tests.sophia_core.desk import ROUTED, Desk, Piece, said
 
 OpenDesk = Callable[..., Awaitable[Desk]]

@@ -10,10 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from sophia_core.gate.ports import Decision
 from sophia_core.swarm.engine.engine import Engine
 from sophia_core.swarm.log import StoreApprovals, StoreRuns
+from sophia_core.swarm.plan import Plan, Step
 from sophia_core.swarm.plan_data import to_data
-from sophia_core.swarm.ports import RUN_ENDED, Decision, Happened, Plan, RunStatus, Step
+from sophia_core.swarm.run_log import RUN_ENDED, Happened, RunStatus
 from tests.swarm.scripted_worker import records, scripted_engine
 
 PATIENCE_S = 60.0

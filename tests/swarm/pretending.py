@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sophia_core.runtime import Runtime
-from sophia_core.swarm.ports import RunStatus, WorkerSeen
 from sophia_core.swarm.records import SwarmRecords
+from sophia_core.swarm.run_log import RunStatus, WorkerSeen
 
 PLAN = """title = "Say it"
 help = "Says something."

@@ -18,26 +18,16 @@ from pathlib import Path
 from local_store import Argon2Cost, KeyPolicy, Store, StorePaths, open_store
 from local_store.box import Box
 from sophia_core.gate.asking import request
+from sophia_core.gate.ports import ApprovalRequest, Decision
 from sophia_core.swarm.engine import carrier
 from sophia_core.swarm.engine.attempt import Bench, CheckRan
 from sophia_core.swarm.engine.engine import Capacity, Engine
 from sophia_core.swarm.engine.limits import Limits
 from sophia_core.swarm.engine.runners import Runners
 from sophia_core.swarm.log import StoreApprovals, StoreRuns, swarm_key
+from sophia_core.swarm.plan import Check, Step, StepKind
 from sophia_core.swarm.planning import as_answer
-from sophia_core.swarm.ports import (
-    ApprovalRequest,
-    Check,
-    Decision,
-    Spent,
-    Step,
-    StepFailed,
-    StepHost,
-    StepKind,
-    StepResult,
-    StepRunner,
-    StepWork,
-)
+from sophia_core.swarm.ports import Spent, StepFailed, StepHost, StepResult, StepRunner, StepWork
 from sophia_core.swarm.tools.clashing import SentBack
 
 KINDS: tuple[StepKind, ...] = ("agent", "planner", "check", "merge", "human", "outside", "command")

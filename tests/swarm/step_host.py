@@ -6,7 +6,8 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
-from sophia_core.swarm.ports import ApprovalRequest, Decision, Live
+from sophia_core.gate.ports import ApprovalRequest, Decision
+from sophia_core.swarm.run_log import Live
 
 T = TypeVar("T")
 

@@ -12,13 +12,15 @@ from typing import Any, cast
 import pytest
 
 from sophia_core.events import Event, TurnFinished, TurnStarted
+from sophia_core.gate.ports import Decision
 from sophia_core.runtime import Runtime
 from sophia_core.settings import load_settings
 from sophia_core.swarm.agents.runner import agent_runner, planner_runner
 from sophia_core.swarm.engine.attempt import CheckRan
 from sophia_core.swarm.engine.limits import Limits
 from sophia_core.swarm.engine.runners import Means
-from sophia_core.swarm.ports import Budget, BudgetReached, Check, Decision, Step, StepFailed, StepWork
+from sophia_core.swarm.plan import Budget, Check, Step
+from sophia_core.swarm.ports import BudgetReached, StepFailed, StepWork
 from tests.scripted import DONE, ScriptedReply, ScriptedTransport, chat, delta, refusal, usage
 from tests.swarm.step_host import KeptHost
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from sophia_core.gate.asking import on_behalf, request, shown
+from sophia_core.gate.ports import ApprovalRequest
 from sophia_core.gate.rules import Mode, Rule, judge, rule_of
 from sophia_core.gate.splitting import split
-from sophia_core.swarm.ports import ApprovalRequest, Tool
+from sophia_core.swarm.ports import Tool
 from sophia_core.swarm.tools import sandbox
 from sophia_core.swarm.tools.hands import Hands
 from sophia_core.swarm.tools.sandbox import Box, Limits, run_boxed

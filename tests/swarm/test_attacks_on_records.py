@@ -20,7 +20,9 @@ from sophia_core.swarm.engine.host import Host
 from sophia_core.swarm.engine.places import Places
 from sophia_core.swarm.engine.serializing import Sealed
 from sophia_core.swarm.fences import fenced
-from sophia_core.swarm.ports import Check, Happened, StepFailed
+from sophia_core.swarm.plan import Check
+from sophia_core.swarm.ports import StepFailed
+from sophia_core.swarm.run_log import Happened
 from sophia_core.swarm.tools import confined, sandbox
 from sophia_core.swarm.tools.confined import Confined, OutOfReach
 from sophia_core.swarm.tools.sandbox import Box as Shut

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from sophia_core.swarm.engine import carrier
-from sophia_core.swarm.ports import Budget, Check, Plan, Retry, Step
+from sophia_core.swarm.plan import Budget, Check, Plan, Retry, Step
 from tests.swarm.engine_world import World, of, world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.swarm_kills import finished
 from sophia_core.swarm.engine import carrier, engine, takeover
-from sophia_core.swarm.ports import Step
+from sophia_core.swarm.plan import Step
 from tests.postgres import Postgres, postgres
 from tests.swarm.engine_world import of, worker_process, world
 

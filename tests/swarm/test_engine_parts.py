@@ -13,8 +13,9 @@ from sophia_core.swarm.engine.course import Course
 from sophia_core.swarm.engine.ledger import Pen, bearable
 from sophia_core.swarm.engine.limits import Limits
 from sophia_core.swarm.engine.serializing import KeptError, Sealed
+from sophia_core.swarm.plan import Plan, Step
 from sophia_core.swarm.plan_data import to_data
-from sophia_core.swarm.ports import Happened, Plan, Saying, Step
+from sophia_core.swarm.run_log import Happened, Saying
 
 
 class Slow:

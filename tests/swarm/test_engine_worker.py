@@ -11,13 +11,15 @@ from typing import Any, cast
 import pytest
 
 from sophia_core.commands import CommandError
+from sophia_core.gate.ports import Decision
 from sophia_core.runtime import Runtime
 from sophia_core.settings import load_settings
 from sophia_core.swarm.engine import carrier
 from sophia_core.swarm.engine.built_in import CommandRunner
 from sophia_core.swarm.engine.worker import AlreadyThere, only_one, work
 from sophia_core.swarm.place import lock_file
-from sophia_core.swarm.ports import Decision, Step, StepFailed, StepWork
+from sophia_core.swarm.plan import Step
+from sophia_core.swarm.ports import StepFailed, StepWork
 from tests.scripted import ScriptedTransport
 from tests.swarm.step_host import KeptHost
 

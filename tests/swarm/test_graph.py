@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from sophia_core.swarm import graph
 from sophia_core.swarm.estimating import Range, Rate, estimate, words
 from sophia_core.swarm.fill import BadText, Values, escaped, fill, filled
+from sophia_core.swarm.plan import Budget, Check, Plan, PlanParam, Retry, Step
 from sophia_core.swarm.plan_data import BadPlan
 from sophia_core.swarm.planning import as_answer, grow, plan_schema, planned
-from sophia_core.swarm.ports import STEP_ENDED, Budget, Check, Plan, PlanParam, Retry, Step, StepState
+from sophia_core.swarm.run_log import STEP_ENDED, StepState
 
 LIST = {"type": "array", "maxItems": 3}
 PLANNER = Step("plan", "Plan it.", "planner", "architect", tools=("read_file",), workspace="worktree")

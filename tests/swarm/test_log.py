@@ -10,9 +10,11 @@ import pytest
 
 from local_store import Argon2Cost, KeyPolicy, Store, StorePaths, open_store
 from local_store.errors import NotFound, WrongState
+from sophia_core.gate.ports import ApprovalLog, ApprovalRequest, Decision
 from sophia_core.swarm.log import SHARED_KEY, StoreApprovals, StoreRuns, open_record, swarm_key
-from sophia_core.swarm.ports import ApprovalLog, ApprovalRequest, Decision, Live, Plan, Saying, Step, WorkerSeen
+from sophia_core.swarm.plan import Plan, Step
 from sophia_core.swarm.records import Records
+from sophia_core.swarm.run_log import Live, Saying, WorkerSeen
 
 CHEAP = KeyPolicy(argon2=Argon2Cost(memory_kib=64, iterations=1, lanes=1))
 PLAN = Plan("try", "Try it", (Step("code", "write {what}", after=()), Step("test", "run it", after=("code",))))

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sophia_core.swarm.checking import Known, problems_of, unfit_values
+from sophia_core.swarm.plan import Budget, Check, Plan, PlanParam, Retry, Step
 from sophia_core.swarm.plan_data import BadPlan, from_data, to_data
 from sophia_core.swarm.plan_file import SHIPPED, Library, parse_plan, read_plan
-from sophia_core.swarm.ports import Budget, Check, Plan, PlanParam, Retry, Step
 
 SHIPPED_PLANS = {"debug-test", "document-module", "plan-code-test-review", "research-compare", "review-diff"}
 ROLES = {"analyst", "architect", "engineer", "incident", "plain", "reviewer", "teacher", "writer"}

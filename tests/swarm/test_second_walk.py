@@ -9,9 +9,11 @@ import pytest
 from sophia_core.swarm.engine import runners
 from sophia_core.swarm.engine.course import Course
 from sophia_core.swarm.engine.runners import Means, Runners
+from sophia_core.swarm.plan import Plan, Step
 from sophia_core.swarm.plan_data import to_data
-from sophia_core.swarm.ports import Happened, Plan, Saying, Step, StepFailed
+from sophia_core.swarm.ports import StepFailed
 from sophia_core.swarm.records import RunRecord
+from sophia_core.swarm.run_log import Happened, Saying
 from sophia_core.swarm.swarm import run_row
 from sophia_core.swarm.view.detail import step_lines
 from sophia_core.swarm.view.folding import fold

@@ -11,10 +11,10 @@ import pytest
 
 from sophia_core.commands import BadArguments, CommandError, NeedsConfirmation
 from sophia_core.events import Event
+from sophia_core.gate.ports import ApprovalRequest
 from sophia_core.runtime import Runtime
 from sophia_core.settings import load_settings
 from sophia_core.swarm.happenings import RunChanged, RunEnded, WaitingChanged, WorkersChanged
-from sophia_core.swarm.ports import ApprovalRequest
 from sophia_core.swarm.rows import Begun
 from tests.scripted import ScriptedTransport
 from tests.swarm.pretending import PLAN, Pretending

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sophia_core.metrics.view.text import width, words
-from sophia_core.swarm.ports import KINDS, Happened
+from sophia_core.swarm.run_log import KINDS, Happened
 from sophia_core.swarm.view import sections
 from sophia_core.swarm.view.detail import step_lines
 from sophia_core.swarm.view.folding import apply, fold

@@ -18,9 +18,10 @@ from sophia_core.swarm.engine.course import Course
 from sophia_core.swarm.engine.places import Places
 from sophia_core.swarm.engine.task import work_of
 from sophia_core.swarm.place import LONGEST_SOCKET, private_folder, socket_file
+from sophia_core.swarm.plan import Check, Plan, Step
 from sophia_core.swarm.plan_data import to_data
-from sophia_core.swarm.ports import Check, Happened, Plan, Step
 from sophia_core.swarm.preview import Preview
+from sophia_core.swarm.run_log import Happened
 from sophia_core.swarm.tools import sandbox
 
 if TYPE_CHECKING:

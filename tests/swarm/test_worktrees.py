@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sophia_core.swarm.ports import Decision, Step, StepFailed, StepWork
+from sophia_core.gate.ports import Decision
+from sophia_core.swarm.plan import Step
+from sophia_core.swarm.ports import StepFailed, StepWork
 from sophia_core.swarm.tools.clashing import SentBack
 from sophia_core.swarm.tools.confined import OutOfReach
 from sophia_core.swarm.tools.merge_step import MergeRunner

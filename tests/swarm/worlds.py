@@ -6,8 +6,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sophia_core.swarm.ports import Happened, Live, WorkerSeen
 from sophia_core.swarm.rows import DeadRow, PlanRow, RunRow
+from sophia_core.swarm.run_log import Happened, Live, WorkerSeen
 from sophia_core.swarm.view.folding import fold
 from sophia_core.swarm.view.shapes import Asked
 

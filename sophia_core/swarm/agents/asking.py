@@ -22,7 +22,9 @@ from backend_client.types import (
 from sophia_core.chat.aside import Answered, Aside, ask_aside
 from sophia_core.logs import new_request_id, traceparent
 from sophia_core.sanitize import one_line, sanitize
-from sophia_core.swarm.ports import Budget, BudgetReached, Live, Spent, StepFailed, StepHost, StepWork
+from sophia_core.swarm.plan import Budget
+from sophia_core.swarm.ports import BudgetReached, Spent, StepFailed, StepHost, StepWork
+from sophia_core.swarm.run_log import Live
 
 if TYPE_CHECKING:
     from sophia_core.chat.manner import Manner

@@ -21,7 +21,8 @@ from sophia_core.swarm.agents.asking import Voice, Wish
 from sophia_core.swarm.agents.capability import Capability
 from sophia_core.swarm.agents.examples import complaint_in, examples_in
 from sophia_core.swarm.agents.splicing import BadCode, code_in, spliced, stub_of
-from sophia_core.swarm.ports import Check, StepFailed
+from sophia_core.swarm.plan import Check
+from sophia_core.swarm.ports import StepFailed
 
 SYSTEM: Final = "You are a careful Python programmer. You answer with code only."
 PAGES: Final = "You write short, plain documents. You answer with the text of the document only, and no code."

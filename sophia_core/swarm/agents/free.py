@@ -16,7 +16,8 @@ from sophia_core.swarm.agents.asking import Voice
 from sophia_core.swarm.agents.capability import Capability
 from sophia_core.swarm.agents.routed_model import RoutedModel
 from sophia_core.swarm.agents.toolbox import Toolbox, fenced
-from sophia_core.swarm.ports import Budget, BudgetReached, StepFailed, Tool
+from sophia_core.swarm.plan import Budget
+from sophia_core.swarm.ports import BudgetReached, StepFailed, Tool
 
 MOST_TURNS: Final = 60
 RETRIES: Final = 3

@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from sophia_core.swarm.fences import fence_rule, fenced, nonce_for
-from sophia_core.swarm.ports import Check, StepWork
+from sophia_core.swarm.plan import Check
+from sophia_core.swarm.ports import StepWork
 
 WORKING: Final = (
     "You do one step of a larger plan. Do what the goal says and no more. Nobody answers questions while you work: "

@@ -13,7 +13,8 @@ from typing import Any, Final
 from sophia_core.sanitize import one_line, sanitize
 from sophia_core.swarm.fences import fence_rule as fence_rule
 from sophia_core.swarm.fences import fenced as fenced
-from sophia_core.swarm.ports import Live, StepFailed, StepHost, StepWork, Tool
+from sophia_core.swarm.ports import StepFailed, StepHost, StepWork, Tool
+from sophia_core.swarm.run_log import Live
 
 THRICE: Final = 3
 """The same call with the same arguments so often is a loop."""

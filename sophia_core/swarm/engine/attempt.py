@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
 from sophia_core.gate.asking import request
+from sophia_core.gate.ports import ApprovalRequest
 from sophia_core.sanitize import one_line, sanitize
 from sophia_core.swarm.engine.host import Host, failure
 from sophia_core.swarm.engine.runners import Runners
 from sophia_core.swarm.log import request_data, request_from
-from sophia_core.swarm.ports import ApprovalRequest, BudgetReached, Check, StepFailed, StepHost, StepResult, StepWork
+from sophia_core.swarm.plan import Check
+from sophia_core.swarm.ports import BudgetReached, StepFailed, StepHost, StepResult, StepWork
 from sophia_core.swarm.tools.clashing import SentBack
 
 LONGEST_RESULT: Final = 200_000

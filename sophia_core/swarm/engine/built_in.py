@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from sophia_core.gate.asking import request
 from sophia_core.swarm.engine.attempt import checked
-from sophia_core.swarm.ports import Check, StepFailed, StepHost, StepResult, StepWork
+from sophia_core.swarm.plan import Check
+from sophia_core.swarm.ports import StepFailed, StepHost, StepResult, StepWork
 
 if TYPE_CHECKING:
     from sophia_core.swarm.engine.runners import Means

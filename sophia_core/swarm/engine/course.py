@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sophia_core.swarm import graph
+from sophia_core.swarm.plan import Budget, Plan, Step
 from sophia_core.swarm.plan_data import from_data, steps_from_data
-from sophia_core.swarm.ports import RUN_ENDED, Budget, Happened, Plan, RunStatus, Saying, Step, StepState
+from sophia_core.swarm.run_log import RUN_ENDED, Happened, RunStatus, Saying, StepState
 
 BEGINS: Final = frozenset({"run.requested", "resume.requested", "retry.requested"})
 BEHIND: Final = frozenset({"step.finished", "step.skipped"})

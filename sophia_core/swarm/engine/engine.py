@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from local_store.errors import StoreError
+from sophia_core.gate.ports import ApprovalLog
 from sophia_core.sanitize import one_line
 from sophia_core.swarm.engine.attempt import Bench
 from sophia_core.swarm.engine.carrier import Carrier
@@ -25,8 +26,8 @@ from sophia_core.swarm.engine.limits import Limits
 from sophia_core.swarm.engine.lives import Lives
 from sophia_core.swarm.engine.serializing import Sealer
 from sophia_core.swarm.engine.takeover import take_over
-from sophia_core.swarm.ports import BEAT_S, LOST_AFTER_S, ApprovalLog, Happened, Saying, WorkerSeen
 from sophia_core.swarm.records import WrittenRecords
+from sophia_core.swarm.run_log import BEAT_S, LOST_AFTER_S, Happened, Saying, WorkerSeen
 
 POLL_S: Final = 1.0
 PAGE: Final = 500

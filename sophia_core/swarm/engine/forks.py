@@ -6,8 +6,8 @@ from sophia_core.swarm import graph
 from sophia_core.swarm.engine.course import Course
 from sophia_core.swarm.engine.ledger import Pen
 from sophia_core.swarm.plan_data import to_data
-from sophia_core.swarm.ports import Happened, Saying
 from sophia_core.swarm.records import Records
+from sophia_core.swarm.run_log import Happened, Saying
 
 PAGE = 1000
 

@@ -9,17 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from sophia_core.gate.asking import on_behalf, shown
+from sophia_core.gate.ports import ApprovalLog, ApprovalRequest, Decision
 from sophia_core.swarm.engine.ledger import bearable
-from sophia_core.swarm.ports import (
-    ApprovalLog,
-    ApprovalRequest,
-    BudgetReached,
-    Decision,
-    Live,
-    Saying,
-    Spent,
-    StepFailed,
-)
+from sophia_core.swarm.ports import BudgetReached, Spent, StepFailed
+from sophia_core.swarm.run_log import Live, Saying
 
 if TYPE_CHECKING:
     from sophia_core.swarm.engine.carrier import Carrier

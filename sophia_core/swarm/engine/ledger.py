@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from sophia_core.swarm.ports import Happened, Saying
+from sophia_core.swarm.run_log import Happened, Saying
 
 LONGEST_TEXT: Final = 60_000
 MOST: Final = 250

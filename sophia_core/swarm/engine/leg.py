@@ -21,9 +21,11 @@ from sophia_core.swarm.engine.ledger import bearable
 from sophia_core.swarm.engine.limits import Limits
 from sophia_core.swarm.engine.task import work_of
 from sophia_core.swarm.fill import BadText
+from sophia_core.swarm.plan import Plan, Step
 from sophia_core.swarm.plan_data import step_to_data
 from sophia_core.swarm.planning import grow
-from sophia_core.swarm.ports import STEP_ENDED, Plan, RunStatus, Saying, Step, StepFailed
+from sophia_core.swarm.ports import StepFailed
+from sophia_core.swarm.run_log import STEP_ENDED, RunStatus, Saying
 
 LOOK_S: Final = 5.0
 """How often what waits for a person looks by itself whether it was told."""

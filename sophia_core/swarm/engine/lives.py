@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from local_store.errors import StoreError
-from sophia_core.swarm.ports import Live, RunLog
+from sophia_core.swarm.run_log import Live, RunLog
 
 EVERY_S: Final = 0.25
 LONGEST: Final = 4000

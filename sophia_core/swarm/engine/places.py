@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import cast
 
 from sophia_core.gate.asking import request
+from sophia_core.gate.ports import ApprovalRequest
 from sophia_core.swarm.engine.attempt import CheckRan
-from sophia_core.swarm.ports import ApprovalRequest, Check, StepFailed, StepWork
+from sophia_core.swarm.plan import Check
+from sophia_core.swarm.ports import StepFailed, StepWork
 from sophia_core.swarm.tools import sandbox
 from sophia_core.swarm.tools.confined import Confined, OutOfReach
 from sophia_core.swarm.tools.sandbox import Box, Limits, NoBox

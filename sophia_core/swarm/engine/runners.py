@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from sophia_core.swarm.engine.limits import Limits
 from sophia_core.swarm.health import INSTALL
-from sophia_core.swarm.ports import RunLog, StepFailed, StepKind, StepRunner
+from sophia_core.swarm.plan import StepKind
+from sophia_core.swarm.ports import StepFailed, StepRunner
+from sophia_core.swarm.run_log import RunLog
 
 if TYPE_CHECKING:
     from sophia_core.runtime import Runtime

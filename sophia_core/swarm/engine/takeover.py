@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from sophia_core.swarm.engine.carrier import Carrier
 from sophia_core.swarm.engine.course import Course
-from sophia_core.swarm.ports import LOST_AFTER_S, WorkerSeen
 from sophia_core.swarm.records import Records
+from sophia_core.swarm.run_log import LOST_AFTER_S, WorkerSeen
 
 
 async def take_over(records: Records, carrier: Carrier, worker: str) -> int:

@@ -11,7 +11,8 @@ from sophia_core.swarm import graph
 from sophia_core.swarm.engine.course import Course
 from sophia_core.swarm.fences import fenced, nonce_for
 from sophia_core.swarm.fill import Values, fill, filled
-from sophia_core.swarm.ports import Budget, StepFailed, StepWork
+from sophia_core.swarm.plan import Budget
+from sophia_core.swarm.ports import StepFailed, StepWork
 
 
 def work_of(course: Course, id_: str, attempt: int, data: Mapping[str, Any]) -> StepWork:

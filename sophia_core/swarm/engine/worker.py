@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from local_store.box import Box
 from local_store.errors import StoreError
 from sophia_core.gate.judging import Judging
+from sophia_core.gate.ports import ApprovalRequest, Decision
 from sophia_core.gate.rule_file import NAME as RULES
 from sophia_core.swarm.engine.attempt import Bench
 from sophia_core.swarm.engine.engine import Capacity, Engine
@@ -24,7 +25,6 @@ from sophia_core.swarm.engine.places import Places
 from sophia_core.swarm.engine.runners import Means, Runners
 from sophia_core.swarm.log import StoreApprovals, StoreRuns, swarm_key
 from sophia_core.swarm.place import database_file, lock_file, private_folder, socket_file, worktrees_dir
-from sophia_core.swarm.ports import ApprovalRequest, Decision
 from sophia_core.swarm.tools.sweeping import sweep
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sophia_core.gate.asking import request
+from sophia_core.gate.ports import ApprovalRequest
 from sophia_core.gate.rules import matches
 from sophia_core.sanitize import sanitize
-from sophia_core.swarm.ports import ApprovalRequest, ToolResult
+from sophia_core.swarm.ports import ToolResult
 from sophia_core.swarm.tools.confined import Confined, OutOfReach, is_secret
 from sophia_core.swarm.tools.diffs import diff_of, parse_patch, patched
 from sophia_core.swarm.tools.hand import Arguments, Hand, blocking, for_model, spec_of, text_of

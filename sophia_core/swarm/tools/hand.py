@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sophia_core.gate.ports import ApprovalRequest, Danger
 from sophia_core.sanitize import sanitize
-from sophia_core.swarm.ports import ApprovalRequest, Danger, ToolResult, ToolSpec
+from sophia_core.swarm.ports import ToolResult, ToolSpec
 from sophia_core.swarm.tools.confined import OutOfReach
 from sophia_core.swarm.tools.diffs import BadPatch
 

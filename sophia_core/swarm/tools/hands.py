@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from sophia_core.swarm.ports import Tool, Workspace
+from sophia_core.swarm.plan import Workspace
+from sophia_core.swarm.ports import Tool
 from sophia_core.swarm.tools.changing import Changing
 from sophia_core.swarm.tools.confined import Confined
 from sophia_core.swarm.tools.looking import Looking

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from sophia_core.gate.asking import request
+from sophia_core.gate.ports import ApprovalRequest
 from sophia_core.gate.rules import matches
-from sophia_core.swarm.ports import ApprovalRequest, ToolResult
+from sophia_core.swarm.ports import ToolResult
 from sophia_core.swarm.tools.confined import Confined, Entry, OutOfReach, is_secret
 from sophia_core.swarm.tools.hand import Arguments, Hand, blocking, for_model, nothing_to_ask, spec_of, text_of
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from sophia_core.gate.asking import request
-from sophia_core.swarm.ports import ApprovalRequest, ToolResult
+from sophia_core.gate.ports import ApprovalRequest
+from sophia_core.swarm.ports import ToolResult
 from sophia_core.swarm.tools import sandbox
 from sophia_core.swarm.tools.confined import Confined, OutOfReach
 from sophia_core.swarm.tools.hand import Arguments, Hand, for_model, spec_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from sophia_core.swarm.ports import Happened, StepState
+from sophia_core.swarm.run_log import Happened, StepState
 from sophia_core.swarm.view.putting import MOST_OPEN, put, settle, step_of
 from sophia_core.swarm.view.reading import line, name, number, text
 from sophia_core.swarm.view.shapes import (

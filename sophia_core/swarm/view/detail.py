@@ -10,7 +10,7 @@ from typing import Final
 from sophia_core.metrics.view.text import Line, Piece, Tone
 from sophia_core.present import cells
 from sophia_core.sanitize import sanitize
-from sophia_core.swarm.ports import Live
+from sophia_core.swarm.run_log import Live
 from sophia_core.swarm.view.shapes import Asked, Call, Decided, RunView, StepView
 from sophia_core.swarm.view.signs import lasted, money, sign, tokens, tone
 from sophia_core.swarm.view.tables import doing

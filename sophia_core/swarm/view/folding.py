@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from sophia_core.swarm.ports import Happened
+from sophia_core.swarm.run_log import Happened
 from sophia_core.swarm.view import asked_events, run_events, step_events
 from sophia_core.swarm.view.putting import Apply
 from sophia_core.swarm.view.reading import name

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
-from sophia_core.swarm.ports import Happened
+from sophia_core.swarm.run_log import Happened
 from sophia_core.swarm.view.folding import apply
 from sophia_core.swarm.view.shapes import RunView
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from sophia_core.swarm.ports import Happened, Live, WorkerSeen
 from sophia_core.swarm.rows import DeadRow, PlanRow, RunRow
+from sophia_core.swarm.run_log import Happened, Live, WorkerSeen
 from sophia_core.swarm.view.history import History
 from sophia_core.swarm.view.shapes import Asked, RunView
 

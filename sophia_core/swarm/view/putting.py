@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from sophia_core.swarm.ports import Happened, StepState
+from sophia_core.swarm.run_log import Happened, StepState
 from sophia_core.swarm.view.reading import line
 from sophia_core.swarm.view.shapes import (
     MOST_CALLS,

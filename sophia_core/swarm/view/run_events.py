@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, get_args
 
-from sophia_core.swarm.ports import Happened, RunStatus, StepKind
+from sophia_core.swarm.plan import StepKind
+from sophia_core.swarm.run_log import Happened, RunStatus
 from sophia_core.swarm.view.putting import MOST_STEPS, Apply, add, put, settle
 from sophia_core.swarm.view.reading import LONGEST_ID, line, name, names, number, part, text, whole
 from sophia_core.swarm.view.shapes import (

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sophia_core.swarm.ports import STEP_ENDED, RunStatus, StepState
+from sophia_core.swarm.run_log import STEP_ENDED, RunStatus, StepState
 
 STEP_BEHIND: Final = frozenset({"finished", "skipped"})
 """States of steps that count as done."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sophia_core.swarm.ports import Happened, StepState
+from sophia_core.swarm.run_log import Happened, StepState
 from sophia_core.swarm.view.putting import MOST_OPEN, Apply, put, spend, step_of, with_call, woken
 from sophia_core.swarm.view.reading import LONGEST_ID, flag, line, names, number, text, whole
 from sophia_core.swarm.view.shapes import (

@@ -8,8 +8,8 @@ from typing import Final
 from sophia_core.metrics.view.text import Line, Tone
 from sophia_core.present import ago
 from sophia_core.sanitize import one_line
-from sophia_core.swarm.ports import Live, WorkerSeen
 from sophia_core.swarm.rows import DeadRow, RunRow, worker_row
+from sophia_core.swarm.run_log import Live, WorkerSeen
 from sophia_core.swarm.view.columns import Column, Columns
 from sophia_core.swarm.view.shapes import Asked, StepView
 from sophia_core.swarm.view.signs import lasted, money, sign, tokens, tone

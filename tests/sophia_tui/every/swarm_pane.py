@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sophia_core.swarm.ports import Plan, Step
+from sophia_core.swarm.plan import Plan, Step
 from sophia_tui.panes.swarm import SwarmPane
 from sophia_tui.screens.pick import Pick
 from sophia_tui.screens.start_run import StartRun

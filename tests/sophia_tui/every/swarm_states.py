@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sophia_core.swarm.ports import Budget, Plan, PlanParam, Step
+from sophia_core.swarm.plan import Budget, Plan, PlanParam, Step
 from sophia_tui.screens.start_run import StartRun
 from tests.sophia_tui.every.states import pushed, state
 from tests.sophia_tui.every.swarm_pane import opened
