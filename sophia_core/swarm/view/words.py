@@ -10,7 +10,7 @@ from sophia_core.swarm.view.shapes import RunView
 from sophia_core.swarm.view.signs import lasted, money, sign, tokens, tone
 
 PROGRESS: Final = 12
-NOTHING_YET: Final = "No run is chosen."
+NOTHING_YET: Final = "Choose a plan or a run, and press Enter."
 
 
 def header(view: RunView | None, now: int, width: int, *, at: int | None = None, ascii_only: bool = False) -> Line:
