@@ -95,5 +95,6 @@ class Answer:
                 error.error_type if error else None,
                 self._exchange.accepted_s,
                 self._exchange.times,
+                usage is None and self._bill is not None and self._bill.by_prices,
             )
         )

@@ -27,11 +27,15 @@ _UNKNOWN: Final = (UNKNOWN_PRICE_USD / 2 / TYPICAL_PROMPT, UNKNOWN_PRICE_USD / 2
 class Bill:
     """The costs of one request at one provider. Settled once; later words change nothing."""
 
-    __slots__ = ("_cap", "_characters", "_held", "_prices", "_prompt_tokens", "_settled", "_told", "sent")
+    __slots__ = (
+        "_cap", "_characters", "_held", "_prices", "_prompt_tokens", "_settled", "_told", "by_prices", "sent",
+    )  # fmt: skip
 
     def __init__(self, provider: Provider, request: ChatRequest, cap: CostCap) -> None:
         self.sent = False
         """The request is on its way to the server."""
+        self.by_prices = provider.price_prompt is not None and provider.price_completion is not None
+        """What is estimated is reckoned by what the settings say, and is no mere guess of what such an answer costs."""
         self._prices = _prices_of(provider)
         self._prompt_tokens = _tokens_of(request)
         self._characters = 0

@@ -86,6 +86,8 @@ class AnswerEnded:
     """From sending the request to the head of the reply: all of the server's time but the generating."""
     times: ServerTimes | None = None
     """What the server told of its own time."""
+    estimated: bool = False
+    """The cost is one of prices that are known and of tokens that nobody counted: the answer ended without usage."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,7 +255,7 @@ class TurnFinished:
     begun_by: str | None = None
     """The provider of the answer this one goes on from: the text is of both."""
     cost_known: str = ""
-    """How the cost is known: reported, configured, amortised, or from a list of a date."""
+    """How the cost is known: reported, configured, amortised, estimated, or from a list of a date."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from local_store.errors import StoreError
 from sophia_core.events import Event, StoreStateChanged, TitleAsked, TurnFinished, TurnStarted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from backend_client.fleet import CostCap
-    from local_store import Store
     from sophia_core.vault import Vault
 
 LOOK_EVERY_S = 600.0
@@ -47,7 +48,10 @@ class Spending:
         self._stale = False
         self._timer: asyncio.TimerHandle | None = None
         self._day = 0.0
-        self._store: Store | None = None
+        self._place: Path | None = None
+        """Where the store of the books is; the same one is another object after it was locked."""
+        self._shelved: dict[Path | None, float] = {}
+        """What the books of stores had that are not open now: one given up, or one left for an unsaved one."""
         self._known = cap.spent_usd
         """What the cap was set to last; what it has more is the client's own addition."""
         self._told = 0.0
@@ -56,7 +60,7 @@ class Spending:
         """What answers cost that the store has not taken yet."""
         self._books = 0.0
         self._elsewhere = 0.0
-        """What is in no book that can be read: of a store given up, or of answers whose session is gone."""
+        """What is in no book: of answers whose session is gone."""
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -83,9 +87,10 @@ class Spending:
             self._elsewhere += cost
 
     def _opened(self) -> None:
-        if self._vault.store is not self._store:
-            self._elsewhere, self._books = self._elsewhere + self._books, 0.0
-            self._store = self._vault.store
+        place = None if self._vault.store is None else self._vault.store.paths.root
+        if place != self._place:
+            self._shelved[self._place] = self._books
+            self._books, self._place = self._shelved.pop(place, 0.0), place
         if not self._vault.unwritten:
             self._books, self._unwritten = self._books + self._unwritten, 0.0
 
@@ -121,12 +126,13 @@ class Spending:
             self._take_in()
             # What ends while the books are read counts twice until they are read again, rather than not at all.
             self._books = books
-            self._set(books + self._elsewhere + max(before, self._told + self._unwritten))
+            self._set(books + sum(self._shelved.values()) + self._elsewhere + max(before, self._told + self._unwritten))
         self._look_later()
 
     def _begin_day(self, start: float) -> None:
         if self._day and start != self._day:
             self._told = self._elsewhere = 0.0
+            self._shelved.clear()
         self._day = start
 
     def _set(self, spent: float) -> None:

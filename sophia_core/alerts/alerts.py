@@ -193,6 +193,7 @@ class Alerts:
         told = _told(found)
         if not await store.alerts.acknowledge(found.key, self.guard.posts(told) if found.told else []):
             raise CommandError("Somebody looks after it already, or it is over.", "/alerts shows what stands.")
+        self.guard.looked_after.add(found.key)
         self._bus.publish(AlertAcknowledged(found.key, found.rule))
         self.office.poke()
         return f"{one_line(found.summary, 80)}: acknowledged."
@@ -307,7 +308,7 @@ class Alerts:
     @command("alerts.retry", audited=True)
     async def retry(self, delivery: str) -> str:
         """Tell a receiver again what it has not taken; name it by its number in alerts.dead, or `all`."""
-        chosen = await self._some(delivery)
+        chosen = await self._some(delivery, waiting=True)
         store = await self._vault.get()
         for each in chosen:
             await _stored(store.deliveries.retry(each.id))
@@ -329,11 +330,12 @@ class Alerts:
             await _stored(store.deliveries.drop(each.id))
         return f"{_counted(len(chosen), 'alert')} not told."
 
-    async def _some(self, delivery: str) -> builtins.list[Delivery]:
+    async def _some(self, delivery: str, *, waiting: bool = False) -> builtins.list[Delivery]:
+        """What is named. `all` is what was given up; with `waiting` also what waits for its next try."""
         found = await self._untold()
         if delivery.strip().lower() == "all":
-            if dead := [each for each in found if each.state == "dead"]:
-                return dead
+            if some := [each for each in found if each.state == "dead" or (waiting and each.state == "ready")]:
+                return some
             raise CommandError("Nothing was given up.", "alerts.dead lists what is still tried.")
         known = [(each.id, each) for each in found]
         return [_chosen("delivery", delivery, known, "alerts.dead lists them.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final, TypeAlias
@@ -34,6 +34,12 @@ class Look:
     """How unlike itself each provider is."""
     budgets: Mapping[str, Spent] = field(default_factory=dict)
     interval_s: float = 1.0
+    asked: Collection[str] | None = None
+    """The names of all targets that are asked; None: nobody says."""
+
+    def leaves_out(self, target: object) -> bool:
+        """Whether nobody asks this target any more."""
+        return self.asked is not None and target is not None and target not in self.asked
 
     def is_old(self, reading: Reading) -> bool:
         """Whether it tells nothing of now."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -67,6 +67,8 @@ class Sources:
     objectives: Callable[[], Sequence[ObjectiveState]] = tuple
     anomalies: Callable[[], Mapping[str, float]] = dict
     budgets: Callable[[], Mapping[str, Spent]] = dict
+    asked: Callable[[], Collection[str] | None] = lambda: None
+    """The names of all targets that are asked, where somebody knows."""
     interval_s: float = 1.0
 
     def look(self, at: float) -> Look:
@@ -78,6 +80,7 @@ class Sources:
             self.anomalies(),
             self.budgets(),
             self.interval_s,
+            self.asked(),
         )
 
 
@@ -103,6 +106,8 @@ class Guard:
         self.file = RuleFile()
         self.silences: Sequence[Silence] = ()
         self._signature: tuple[int, int] | None = None
+        self.looked_after: set[str] = set()
+        """Keys of what stands and was acknowledged here; the store has it of all processes."""
         self._elsewhere: dict[str, Alert] = {}
         """Alerts that stand here and that another process told of."""
         self._late: deque[Write] = deque(maxlen=MOST_LATE)
@@ -262,9 +267,12 @@ class Guard:
         self._say(change)
 
     async def _resolve(self, change: Change) -> None:
-        alert = change.alert
+        alert = _with_reason(change)
         key, posts = alert.key, self._posts(alert, change.told)
+        self.looked_after.discard(key)
         self._bus.publish(AlertResolved(key, alert.rule, alert.summary, change.why))
+        if change.why and change.told:  # nobody saw it get better
+            self._bus.publish(Notice("info", f"{alert.rule}: {alert.summary}: this is over, as {change.why}."))
         if self._elsewhere.pop(key, None) is None:
             await self._write(
                 lambda store: store.alerts.end(key, posts), lambda store: store.alerts.end(key, ()), posts
@@ -302,6 +310,11 @@ class Guard:
         if change.told:
             hint = f"/alerts shows it; {alert.runbook} says what to do." if alert.runbook else "/alerts shows it."
             self._bus.publish(Notice(LEVELS[alert.severity], f"{alert.rule}: {alert.summary}", hint))
+
+
+def _with_reason(change: Change) -> Alert:
+    """The alert as it is told that it is over, with why where it did not get better."""
+    return replace(change.alert, details={**change.alert.details, "why": change.why}) if change.why else change.alert
 
 
 def _standing(alert: Alert, *, told: bool) -> Standing:

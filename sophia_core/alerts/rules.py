@@ -26,6 +26,7 @@ LONGEST_KEY: Final = 255
 LONGEST_SUMMARY: Final = 1_024
 NO_LONGER: Final = "it is no longer measured"
 RULE_GONE: Final = "its rule is gone"
+TARGET_GONE: Final = "its target is not asked any more"
 LONGEST_COOLDOWN_S: Final = 86_400.0
 _NAMED: Final = re.compile(r"\{(\w+)\}")
 Quiet = Callable[[Alert], bool]
@@ -80,11 +81,9 @@ class Watch:
                 changes += self._advance(rule, key, finding, look.at, quiet)
         known = {rule.name for rule in rules}
         for place in [each for each in self._standing if each not in found]:
-            gone = complete and place[0] not in known
             now = self._standing[place]
-            changes += (
-                self._end(place, now, look.at, 0.0, RULE_GONE) if gone else self._unknown(place, now, look.at, quiet)
-            )
+            gone = RULE_GONE if complete and place[0] not in known else TARGET_GONE if _is_left(now, look) else ""
+            changes += self._end(place, now, look.at, 0.0, gone) if gone else self._unknown(place, now, look.at, quiet)
         return changes
 
     def adopt(self, alert: Alert, *, told: bool, at: float) -> None:
@@ -179,6 +178,11 @@ class Watch:
         if alert is None:
             return []
         return [Change("resolved", replace(alert, action="resolve", at=at), told, why)]
+
+
+def _is_left(now: _Standing, look: Look) -> bool:
+    """Whether it is about a target that was taken away."""
+    return now.alert is not None and look.leaves_out(now.alert.details.get("target"))
 
 
 def _together(rule: Rule, found: Sequence[Finding]) -> Finding:

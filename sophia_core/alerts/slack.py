@@ -71,6 +71,8 @@ def message(alert: Alert) -> Mapping[str, Any]:
     lines = [f"{lead} {_plain(alert.summary)}"]
     if alert.action == "trigger":
         lines += [f"What to do: {_plain(alert.runbook)}"] if alert.runbook else []
+    elif alert.action == "resolve" and (why := alert.details.get("why")):
+        lines.append(f"Over, as {_plain(str(why))}.")
     lines.append(f"_{_plain(alert.rule)} · {_plain(alert.source)} · `{_plain(alert.key)}`_")
     text = "\n".join(lines)
     return {"text": text, "link_names": False, "unfurl_links": False, "unfurl_media": False}

@@ -168,12 +168,15 @@ class _Asked:
         answer.booking = replace(booking, task=aside.task)
 
     async def _record(self) -> bool:
-        answer = self._answer
-        if answer.usage is None:
+        answer, cost = self._answer, self._cost()
+        if answer.usage is None and cost is None:
             return True
         try:
             await self._store.usage.record(
-                answer.usage, provider=answer.provider, model=answer.model, booking=answer.booking
+                answer.usage or Usage(0, 0, cost_usd=cost),
+                provider=answer.provider,
+                model=answer.model,
+                booking=answer.booking,
             )
         except StoreError as error:
             self._bus.publish(StoreStateChanged("full", str(error), error.hint))

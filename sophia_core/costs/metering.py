@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sophia_core.metrics.ports import Reading
 
 AMORTISED: Final = "amortised"
+ESTIMATED: Final = "estimated"
+"""By the prices of the settings, of an answer that ended before its server told what it took."""
 FRESH_S: Final = 10.0
 """A reading that is older tells nothing of the requests that run now."""
 MOST: Final = 256
@@ -62,6 +64,8 @@ class Meter:
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._took: OrderedDict[str, float] = OrderedDict()
         """Seconds that a server was busy, by request, until the turn is over."""
+        self._estimated: OrderedDict[str, float] = OrderedDict()
+        """What answers cost that ended without usage, by request."""
 
     def __call__(self, event: Event) -> None:
         """Notes what the measure of an answer is."""
@@ -71,11 +75,13 @@ class Meter:
                 self._open[answer].beside = self._beside(provider)
                 _bounded(self._open)
             case AnswerEnded(request_id=request, duration_s=seconds):
-                self._took[turn_of(request)] = self._took.get(turn_of(request), 0.0) + seconds
-                _bounded(self._took)
+                _add(self._took, turn_of(request), seconds)
+                if event.estimated and event.cost_usd is not None:
+                    _add(self._estimated, turn_of(request), event.cost_usd)
             case TurnFinished(answer_id=answer, request_id=request):
                 self._open.pop(answer, None)
                 self._took.pop(request, None)
+                self._estimated.pop(request, None)
 
     def booked(
         self, usage: Usage | None, known: str, provider: str | None, answer_id: str, request_id: str
@@ -84,6 +90,8 @@ class Meter:
         seconds = self._took.get(request_id)
         booking = Booking(known, seconds, current_task(), tenant=self._tenant_of(provider or ""))
         hourly = self._hourly.get(provider or "")
+        if usage is None and hourly is None and (about := self._estimated.get(request_id)) is not None:
+            return None, replace(booking, cost_known=ESTIMATED, cost_usd=about)
         told = usage is not None and usage.cost_usd is not None
         if told or hourly is None or seconds is None or answer_id not in self._open:
             return usage, booking
@@ -107,6 +115,11 @@ class Meter:
 
     def _is_fresh(self, reading: Reading) -> bool:
         return reading.health == "up" and abs(self._now() - reading.at) <= FRESH_S
+
+
+def _add(kept: OrderedDict[str, float], request: str, more: float) -> None:
+    kept[request] = kept.get(request, 0.0) + more
+    _bounded(kept)
 
 
 def _bounded(kept: OrderedDict[str, _Open] | OrderedDict[str, float]) -> None:

@@ -141,6 +141,7 @@ class PlotArea(Vertical, can_focus=True):
         points = max(40, min(MOST_POINTS, self.size.width))
         self._tracks = await self._source.history(state.signal, start, end, points)
         self.cost_s = time.perf_counter() - began
+        await asyncio.sleep(0)  # a key comes between the reading, which may be out of memory at once, and the drawing
         self._draw()
 
     def _draw(self) -> None:

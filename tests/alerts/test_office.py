@@ -29,6 +29,7 @@ from sophia_core.events import (
     Notice,
 )
 from sophia_core.metrics.ports import Alert, Reading
+from sophia_core.metrics.view.looking import Looking
 from sophia_core.runtime import Runtime
 from sophia_core.settings import load_settings
 
@@ -139,6 +140,8 @@ async def test_a_trouble_is_told_to_all_and_so_is_its_end(bench: Callable[..., A
     assert (row.severity, row.standing, row.source, row.key) == ("warning", "told", "node", "hot/target=node")
     assert "acknowledged" in str(await one.runtime.run("alerts.ack", "1"))
     await one.until(lambda: len(one.pager.taken) == 2)
+    (shown,) = Looking(one.runtime).now().alerts
+    assert shown.action == "acknowledge", "at once, before the store is read again"
     one.measured(20.0)
     await one.until(one.all_told)
     await one.until(lambda: len(one.pager.taken) == 3 and len(one.channel.taken) == 3)
@@ -148,6 +151,20 @@ async def test_a_trouble_is_told_to_all_and_so_is_its_end(bench: Callable[..., A
     assert [type(each) for each in one.events if isinstance(each, kinds)] == list(kinds)
     noted = [each.kind for each in await one.runtime.auditor.entries()]
     assert {"alert.raised", "alert.resolved", "alerts.ack"} <= set(noted)
+
+
+async def test_what_ends_since_nobody_asks_its_target_is_told_with_why(bench: Callable[..., Awaitable[Bench]]) -> None:
+    one = await bench()
+    one.alerts.sources.asked = lambda: {"node"}
+    one.alerts.start()
+    one.measured(90.0)
+    await one.until(lambda: len(one.channel.taken) == 1)
+    one.alerts.sources.readings, one.alerts.sources.asked = dict, frozenset
+    one.runtime.bus.publish(MetricsMeasured(()))
+    await one.until(lambda: len(one.channel.taken) == 2 and len(one.pager.taken) == 2)
+    assert "Over, as its target is not asked any more." in one.channel.texts[1]
+    assert one.heard(Notice)[-1].text.endswith("this is over, as its target is not asked any more.")
+    assert [each.why for each in one.heard(AlertResolved)] == ["its target is not asked any more"]
 
 
 async def test_what_fails_is_tried_again_until_it_is_taken(bench: Callable[..., Awaitable[Bench]]) -> None:
@@ -175,12 +192,15 @@ async def test_what_is_refused_for_good_waits_for_a_person(bench: Callable[..., 
     assert (receivers["team"].dead, receivers["team"].secret) == (1, "environment")
     with pytest.raises(NeedsConfirmation, match="team: hot/target=node"):
         await run("alerts.drop", "all")
-    assert "1 alert is told again now" in str(await run("alerts.retry", "all"))
-    await one.until(lambda: len(one.channel.taken) == 1)
-    with pytest.raises(CommandError, match="Nothing was given up"):
-        await run("alerts.retry", "all")
     with pytest.raises(CommandError, match="no delivery"):
         await run("alerts.drop", "7")
+    store = one.runtime.vault.store
+    assert store is not None
+    await store.deliveries.post([Post("nobody yet", "k", packed(Alert("k", "r", "error", "s", "x", 0.0)))])
+    assert "2 alerts are told again now" in str(await run("alerts.retry", "all")), "also what waits for its next try"
+    await one.until(lambda: len(one.channel.taken) == 1)
+    with pytest.raises(CommandError, match="Nothing was given up"):
+        await run("alerts.drop", "all")
 
 
 async def test_while_the_store_is_locked_alerts_are_told_all_the_same(bench: Callable[..., Awaitable[Bench]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from backend_client.scraping.types import Quantiles
 from sophia_core.alerts.findings import MOST, Look, findings
 from sophia_core.alerts.rule import Anomaly, Budget, Burn, Rule, Spent, Threshold
-from sophia_core.alerts.rules import FORGOTTEN_S, NO_LONGER, RULE_GONE, Change, Quiet, Watch
+from sophia_core.alerts.rules import FORGOTTEN_S, NO_LONGER, RULE_GONE, TARGET_GONE, Change, Quiet, Watch
 from sophia_core.alerts.silences import covers, duration, parts
 from sophia_core.metrics.ports import Alert, ObjectiveState, Reading
 from sophia_core.sanitize import one_line
@@ -89,6 +90,14 @@ def test_a_target_that_is_taken_away_leaves_no_alert_standing() -> None:
     told(watch, HOT, [look(at, node=90.0) for at in range(5)])
     (change,) = told(watch, HOT, [look(4 + FORGOTTEN_S)])
     assert (change.kind, change.why, watch.standing()) == ("resolved", NO_LONGER, [])
+
+
+def test_a_target_that_is_asked_no_more_ends_its_alert_at_once_and_one_that_is_silent_does_not() -> None:
+    watch = Watch()
+    told(watch, HOT, [replace(look(at, node=90.0, box=90.0), asked={"node", "box"}) for at in range(5)])
+    (change,) = told(watch, HOT, [replace(look(5), asked={"node"})])
+    assert (change.kind, change.alert.key, change.why) == ("resolved", "hot/target=box", TARGET_GONE)
+    assert [each.source for each, _ in watch.standing()] == ["node"]
 
 
 def test_a_rule_that_is_taken_away_ends_its_alerts_unless_the_file_is_wrong() -> None:

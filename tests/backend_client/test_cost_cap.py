@@ -112,6 +112,25 @@ def test_an_answer_costs_money_however_it_ends(
     assert told in (0.0, pytest.approx(cost))
 
 
+@pytest.mark.parametrize(
+    ("price", "reply", "estimated"),
+    [
+        (1.0, ScriptedReply((delta(content=TEXT), Unreachable("cut"))), True),
+        (1.0, chat("hi", tokens=(7, 3)), False),
+        (None, ScriptedReply((delta(content=TEXT), Unreachable("cut"))), False),
+    ],
+)
+async def test_what_is_reckoned_by_known_prices_without_usage_is_told_as_estimated(
+    price: float | None, reply: ScriptedReply, estimated: bool
+) -> None:
+    told: list[Happening] = []
+    provider = named("paid", paid=True, max_attempts=1, price_prompt=price, price_completion=price)
+    client = client_of(Hosts(paid=[reply]), provider, told=told)
+    await collect(client.stream(ASK))
+    (end,) = [each for each in told if isinstance(each, AnswerEnded)]
+    assert end.estimated is estimated and end.cost_usd
+
+
 @virtual
 async def test_an_answer_without_prices_counts_as_a_typical_one() -> None:
     client = client_of(Hosts(paid=[chat("hi", tokens=(1000, 500))]), named("paid", paid=True), cap=CostCap(1.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest import approx
 
 from backend_client.scraping.types import RUNNING
 from local_store.types import Usage
@@ -89,6 +90,19 @@ def test_a_provider_without_an_hourly_cost_is_unknown() -> None:
     usage, booking = box.meter.booked(USED, "", "other", "a", "r")
     assert usage == USED
     assert booking.cost_known == ""
+
+
+def test_an_answer_that_ended_without_usage_is_booked_as_estimated_where_its_prices_are_known() -> None:
+    meter = Box().meter
+    for request, guess in (("known", 0.02), ("known", 0.01), ("told", 0.03)):
+        meter(AnswerEnded(f"{request}-a1", "paid", "m", "cancelled", 0.1, 1.0, cost_usd=guess, estimated=True))
+    meter(AnswerEnded("guess-a1", "paid", "m", "cancelled", 0.1, 1.0, cost_usd=0.5))
+    usage, booking = meter.booked(None, "", "paid", "a", "known")
+    assert (usage, booking.cost_known) == (None, "estimated") and booking.cost_usd == approx(0.03)
+    assert meter.booked(USED, "configured", "paid", "b", "told")[1].cost_usd is None, "what is told is not added to"
+    assert meter.booked(None, "", "paid", "c", "guess")[1].cost_usd is None
+    meter(TurnFinished("s", "a", "known", "", "cancelled"))
+    assert meter.booked(None, "", "paid", "a", "known")[1].cost_usd is None
 
 
 def test_nothing_is_remembered_of_turns_that_are_over() -> None:

@@ -156,9 +156,12 @@ class Terminal:
         await self.tell(f"resize-window -x {width} -y {height}")
 
     async def ended(self, within: float = PATIENCE_S) -> None:
-        """Returns when the program has ended. Raises TimeoutError."""
+        """Returns when the program has ended, and not only its terminal. Raises TimeoutError."""
         assert self._reader is not None
-        await asyncio.wait_for(asyncio.shield(self._reader), within)
+        async with asyncio.timeout(within):
+            await asyncio.shield(self._reader)
+            while _lives(self.pid):  # noqa: ASYNC110 - it is no child of ours, so nothing tells of its end
+                await asyncio.sleep(0.01)
 
     async def hang_up(self) -> None:
         """Closes the terminal under the program, as a window manager does."""
@@ -208,3 +211,11 @@ async def terminal(
 def has_tmux() -> bool:
     """Whether programs can be run in tmux here."""
     return shutil.which("tmux") is not None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

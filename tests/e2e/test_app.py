@@ -89,7 +89,9 @@ async def test_a_streamed_answer_and_a_draft_survive(sophia: Sophia, how: str) -
             await app.type(f"/open {await sophia.latest()}")
             await app.press("Enter")
         await app.shows("tokens:4000:10", "(token ){4}", "interrupted|stopped", "▌ not sent yet")
-    question, answer = await sophia.messages()
+    said = await sophia.messages()
+    assert len(said) == 2, [each["text"][:80] for each in said]
+    question, answer = said
     assert question["text"] == "tokens:4000:10"
     assert answer["status"] == ("interrupted" if how == "kill -9" else "cancelled")
     assert answer["text"].count("token") >= 100

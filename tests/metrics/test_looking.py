@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from backend_client.errors import Unreachable
+from local_store.alerts import Standing
 from sophia_core.metrics.view.looking import Looking
 from sophia_core.metrics.view.page import header, page
 from sophia_core.metrics.view.text import words
@@ -55,3 +56,15 @@ async def test_what_is_in_the_store_is_read_now_and_then(tmp_path: Path, monkeyp
         now += 11
         await looking.catch_up()
         assert len(looking.now().slow) == 1
+
+
+async def test_an_alert_that_is_over_is_not_shown_for_being_in_the_store_a_moment_ago(tmp_path: Path) -> None:
+    env = {**ENV, "SOPHIA_HOME": str(tmp_path)}
+    async with open_runtime(load_settings(env), transport=ScriptedTransport(), env=env) as runtime:
+        store = await runtime.vault.get()
+        await store.alerts.begin(Standing("hot/target=node", "hot", "error", "node is hot", "node", 0, told=True))
+        looking = Looking(runtime)
+        await looking.catch_up()
+        assert len(looking.now().alerts) == 1, "nobody watches here: what the store has"
+        runtime.alerts.start()
+        assert looking.now().alerts == ()

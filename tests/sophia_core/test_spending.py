@@ -176,6 +176,18 @@ async def test_a_store_given_up_for_an_unsaved_one_leaves_its_sum_behind(till: T
     assert till.cap.reached
 
 
+async def test_a_store_that_is_opened_again_counts_once(till: Till) -> None:
+    await till.spend(4.0)
+    await till.vault.close()
+    await till.vault.open()
+    assert await till.sync() == 4.0
+    await till.spend(1.0)
+    await till.vault.close()
+    await till.vault.open_unsaved()
+    await till.spend(2.0)
+    assert await till.sync() == 7.0
+
+
 async def test_a_locked_store_leaves_what_this_process_spent(tmp_path: Path) -> None:
     till = Till(tmp_path)
     till.cap.spent_usd += 1.0

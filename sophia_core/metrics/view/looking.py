@@ -121,9 +121,14 @@ class Looking:
 
     def _alerts(self) -> tuple[Alert, ...]:
         """Those that stand and were told; where nobody watches in this process, those the store has."""
-        watched = [alert for alert, told in self._runtime.alerts.guard.watch.standing() if told]
-        known = self._kept
-        return tuple(known.get(each.key, each) for each in watched) or tuple(known.values())
+        alerts, known = self._runtime.alerts, self._kept
+        watched = [alert for alert, told in alerts.guard.watch.standing() if told]
+        if not watched and not alerts.running:
+            return tuple(known.values())
+        taken = alerts.guard.looked_after
+        return tuple(
+            replace(each, action="acknowledge") if each.key in taken else known.get(each.key, each) for each in watched
+        )
 
 
 def _alert(standing: Standing) -> Alert:
