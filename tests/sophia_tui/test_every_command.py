@@ -45,6 +45,7 @@ from tests.sophia_tui.every import (
     voice,
 )
 from tests.sophia_tui.every.walk import SCENES, Scene, Walk, leave_alone_the_desktop
+from tests.swarm.pretending import NOBODY
 
 ROOT = Path(__file__).parents[2]
 WHERE = (
@@ -123,6 +124,7 @@ async def _play(scene: Scene, home: Path, issuer: OidcServer | None) -> None:
     try:
         async with app.run_test(size=(120, 40)) as pilot:
             await app.ready.wait()
+            app.runtime.swarm_side.worker.program = NOBODY  # a real one would outlive the test
             await app.runtime.vault.settled()
             await settle(app, pilot)
             walk = Walk(app, pilot, home, transport)
