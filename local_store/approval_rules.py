@@ -37,6 +37,18 @@ class Rule:
     created_at: int
 
 
+def require_words(tool: str, *words: str) -> None:
+    """Raises BadValue where a rule would name no tool or go on for too long."""
+    if not tool or any(len(each) > LONGEST for each in (tool, *words)):
+        raise BadValue(f"a rule names a tool, and each of its words has at most {LONGEST:,} characters")
+
+
+def require_room(rules: int) -> None:
+    """Raises BadValue where there are as many rules as may be."""
+    if rules >= MOST:
+        raise BadValue(f"there are {MOST:,} rules already", hint="Forget some of them first.")
+
+
 class Rules:
     """The remembered rules of this store."""
 
@@ -56,16 +68,14 @@ class Rules:
     ) -> Rule:
         """Return the rule, remembered from now on, or the same one that was there. Raises BadValue."""
         match = [storable(each) for each in (effect, tool, command, path, project)]
-        if not tool or any(len(each) > LONGEST for each in (*match, by, note)):
-            raise BadValue(f"a rule names a tool, and each of its words has at most {LONGEST:,} characters")
+        require_words(tool, *match, by, note)
         values = [new_id(), *match, storable(by), storable(note), now_ms()]
 
         def operation(connection: Connection) -> Rule:
             same = f"{RULE} WHERE effect = ? AND tool = ? AND command = ? AND path = ? AND project = ?"
             if (row := connection.execute(same, match).fetchone()) is not None:
                 return Rule(*row)
-            if connection.execute("SELECT count(*) FROM approval_rule").fetchone()[0] >= MOST:
-                raise BadValue(f"there are {MOST:,} rules already", hint="Forget some of them first.")
+            require_room(connection.execute("SELECT count(*) FROM approval_rule").fetchone()[0])
             connection.execute(
                 "INSERT INTO approval_rule (id, effect, tool, command, path, project, made_by, note, created_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

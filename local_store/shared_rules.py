@@ -10,9 +10,9 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from local_store.approval_rules import LONGEST, MOST, Effect, Rule
+from local_store.approval_rules import Effect, Rule, require_room, require_words
 from local_store.box import Box
-from local_store.errors import BadValue, NotFound
+from local_store.errors import NotFound
 from local_store.ids import new_id, now_ms
 from local_store.shared_link import Link
 from local_store.shared_rows import open_text, rows_of, seal_text
@@ -40,8 +40,7 @@ class SharedRules:
     ) -> Rule:
         """Return the rule, remembered from now on, or the same one that was there. Raises BadValue."""
         rule = Rule(new_id(), effect, tool, command, path, project, by, note, now_ms())
-        if not tool or any(len(each) > LONGEST for each in (tool, command, path, project, by, note)):
-            raise BadValue(f"a rule names a tool, and each of its words has at most {LONGEST:,} characters")
+        require_words(tool, command, path, project, by, note)
         sealed = seal_text(self._box, json.dumps(asdict(rule)), "rule", rule.id)
 
         async def work(connection: Connection) -> Rule:
@@ -50,8 +49,7 @@ class SharedRules:
                 kept = await self._all(connection)
                 if same := next((each for each in kept if _match(each) == _match(rule)), None):
                     return same
-                if len(kept) >= MOST:
-                    raise BadValue(f"there are {MOST:,} rules already", hint="Forget some of them first.")
+                require_room(len(kept))
                 await connection.execute(
                     "INSERT INTO sophia.approval_rule (id, rule) VALUES (%s, %s)", [rule.id, sealed]
                 )
